@@ -1,4 +1,4 @@
-//! `contents/index`: what holds for all segments.
+//! The file `index`: what holds for all segments.
 //!
 //! ```text
 //! "dispatch index\n" · version (1) · generation (8) · incarnation (16) · cursor (8) · next segment of each family (4 × 4)
@@ -9,25 +9,16 @@
 //! made, before one of its slots is given out: so no number is used for two. The cursor, up to which owners
 //! and traces are complete, is written without a sync: after a power cut it says a little less.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::io;
 
 use aws_lc_rs::rand;
 use uuid::Uuid;
 
 use super::{
-    SlotError, Wrap, WrapError,
-    segment_file::{FileAccess, SegmentFile},
-    segment_header::SEALED_BYTES,
+    SlotError, Wrap, WrapError, segment_file::SegmentFile, segment_header::SEALED_BYTES,
     slot_key::KEY_BYTES,
 };
-use crate::{
-    owned_files,
-    store::{Cursor, Incarnation},
-};
+use crate::store::{Cursor, FileAccess, Incarnation, KeyFolder};
 
 pub(super) const NAME: &str = "index";
 const PLACE: &str = "contents/index";
@@ -43,8 +34,11 @@ pub(super) type LastingKeys = [[u8; KEY_BYTES]; 2];
 /// The file, open for overwriting.
 pub(super) struct IndexFile {
     file: SegmentFile,
-    path: PathBuf,
+    /// What it is called in messages.
+    place: String,
     state: IndexState,
+    /// Whether all that was written is durable.
+    is_synced: bool,
 }
 
 /// What it says.
@@ -62,13 +56,13 @@ pub(super) struct IndexState {
 impl IndexFile {
     /// A new one, durable when this returns.
     pub(super) fn create(
-        folder: &Path,
+        folder: &dyn KeyFolder,
         incarnation: Incarnation,
         wrap: &dyn Wrap,
     ) -> Result<(IndexFile, LastingKeys), SlotError> {
-        let path = folder.join(NAME);
+        let place = folder.place_of(NAME);
         let mut keys = [0; 2 * KEY_BYTES];
-        rand::fill(&mut keys).map_err(|_| SlotError::sealed(&path, WrapError::Failed))?;
+        rand::fill(&mut keys).map_err(|_| SlotError::sealed(&place, WrapError::Failed))?;
         let mut made = None;
         wrap.seal(PLACE, &keys, &mut |sealed| {
             let state = IndexState {
@@ -78,26 +72,15 @@ impl IndexFile {
                 next: [0; FAMILIES],
                 sealed: sealed.to_vec(),
             };
-            made = Some(IndexFile::written(folder, &path, state)?);
+            let copy =
+                state.encode().ok_or_else(|| SlotError::sealed(&place, WrapError::Failed))?;
+            let file = SegmentFile::put(folder, NAME, &[copy, copy].concat())
+                .map_err(|error| SlotError::io("cannot make", &place, &error))?;
+            made = Some(IndexFile { file, place: place.clone(), state, is_synced: true });
             Ok(())
         })?;
-        let file = made.ok_or_else(|| SlotError::sealed(&path, WrapError::Failed))?;
+        let file = made.ok_or_else(|| SlotError::sealed(&place, WrapError::Failed))?;
         Ok((file, lasting(&keys)))
-    }
-
-    fn written(folder: &Path, path: &Path, state: IndexState) -> Result<IndexFile, SlotError> {
-        let new = path.with_extension("new");
-        let copy = state.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
-        let durable = || {
-            let mut file = owned_files::replace(&new)?;
-            file.write_all(&[copy, copy].concat())?;
-            file.sync_all()?;
-            fs::rename(&new, path)?;
-            File::open(folder)?.sync_all()?;
-            FileAccess::Overwrite.open(path)
-        };
-        let file = durable().map_err(|error| SlotError::io("cannot make", path, &error))?;
-        Ok(IndexFile { file, path: path.to_owned(), state })
     }
 
     /// The one that there is; `None` if there is none.
@@ -105,13 +88,13 @@ impl IndexFile {
     /// # Errors
     /// If it cannot be read, or its keys do not open.
     pub(super) fn open(
-        folder: &Path,
+        folder: &dyn KeyFolder,
         wrap: &dyn Wrap,
         access: FileAccess,
     ) -> Result<Option<(IndexFile, LastingKeys)>, SlotError> {
-        let path = folder.join(NAME);
-        let failed = |error: io::Error| SlotError::io("cannot read", &path, &error);
-        let file = match access.open(&path) {
+        let place = folder.place_of(NAME);
+        let failed = |error: io::Error| SlotError::io("cannot read", &place, &error);
+        let file = match SegmentFile::open(folder, NAME, access) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
@@ -119,21 +102,21 @@ impl IndexFile {
         let bytes = file.read_up_to(2 * SECTOR, 0).map_err(failed)?;
         let copies = bytes.chunks(SECTOR).filter_map(IndexState::decode);
         let state = copies.max_by_key(|state| state.generation).ok_or_else(|| {
-            SlotError::damaged(&path, "neither of its two copies can be read; restore a backup")
+            SlotError::damaged(&place, "neither of its two copies can be read; restore a backup")
         })?;
-        let keys = wrap.open(PLACE, &state.sealed).map_err(|why| SlotError::sealed(&path, why))?;
+        let keys = wrap.open(PLACE, &state.sealed).map_err(|why| SlotError::sealed(&place, why))?;
         let keys = keys
             .as_slice()
             .try_into()
-            .map_err(|_| SlotError::damaged(&path, "its keys have another length"))?;
-        Ok(Some((IndexFile { file, path, state }, lasting(keys))))
+            .map_err(|_| SlotError::damaged(&place, "its keys have another length"))?;
+        Ok(Some((IndexFile { file, place, state, is_synced: true }, lasting(keys))))
     }
 
     pub(super) fn state(&self) -> &IndexState {
         &self.state
     }
 
-    /// Writes what has changed; with `is_durable` it is so when this returns.
+    /// Writes what has changed; with `is_durable` that is so when this returns, and what was changed before.
     pub(super) fn change(
         &mut self,
         is_durable: bool,
@@ -141,7 +124,7 @@ impl IndexFile {
     ) -> Result<(), SlotError> {
         let mut changed = self.state.clone();
         change(&mut changed);
-        if changed == self.state {
+        if changed == self.state && (self.is_synced || !is_durable) {
             return Ok(());
         }
         self.write(is_durable, changed)
@@ -150,7 +133,7 @@ impl IndexFile {
     /// Seals the keys anew, in both copies, one after the other: cut off anywhere, one of them is whole.
     pub(super) fn seal_anew(&mut self, wrap: &dyn Wrap) -> Result<(), SlotError> {
         let opened = wrap.open(PLACE, &self.state.sealed);
-        let keys = opened.map_err(|why| SlotError::sealed(&self.path, why))?;
+        let keys = opened.map_err(|why| SlotError::sealed(&self.place, why))?;
         wrap.seal(PLACE, &keys, &mut |sealed| {
             self.write(true, IndexState { sealed: sealed.to_vec(), ..self.state.clone() })?;
             self.write(true, self.state.clone())
@@ -160,7 +143,7 @@ impl IndexFile {
     fn write(&mut self, is_durable: bool, mut changed: IndexState) -> Result<(), SlotError> {
         changed.generation += 1;
         let copy =
-            changed.encode().ok_or_else(|| SlotError::sealed(&self.path, WrapError::Failed))?;
+            changed.encode().ok_or_else(|| SlotError::sealed(&self.place, WrapError::Failed))?;
         let at = changed.generation % 2 * SECTOR as u64;
         let written = self
             .file
@@ -169,8 +152,9 @@ impl IndexFile {
         if let Err(error) = written {
             // The next one is newer than what this may have left, and stands in its place.
             self.state.generation += 2;
-            return Err(SlotError::io("cannot write", &self.path, &error));
+            return Err(SlotError::io("cannot write", &self.place, &error));
         }
+        self.is_synced = is_durable;
         self.state = changed;
         Ok(())
     }
@@ -225,16 +209,16 @@ impl IndexState {
 }
 
 /// The file as it stands.
-pub(super) fn image(folder: &Path) -> Result<Vec<u8>, SlotError> {
-    let path = folder.join(NAME);
-    let read = FileAccess::Read.open(&path).and_then(|file| file.read_up_to(2 * SECTOR, 0));
-    read.map_err(|error| SlotError::io("cannot read", &path, &error))
+pub(super) fn image(folder: &dyn KeyFolder) -> Result<Vec<u8>, SlotError> {
+    let read = SegmentFile::open(folder, NAME, FileAccess::Read)
+        .and_then(|file| file.read_up_to(2 * SECTOR, 0));
+    read.map_err(|error| SlotError::io("cannot read", &folder.place_of(NAME), &error))
 }
 
 /// Those of a folder that is not there: nothing was ever made with them, and nothing will be.
 pub(super) fn no_lasting_keys() -> Result<LastingKeys, SlotError> {
     let mut keys = [0; 2 * KEY_BYTES];
-    rand::fill(&mut keys).map_err(|_| SlotError::sealed(Path::new(PLACE), WrapError::Failed))?;
+    rand::fill(&mut keys).map_err(|_| SlotError::sealed(PLACE, WrapError::Failed))?;
     Ok(lasting(&keys))
 }
 

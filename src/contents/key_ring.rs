@@ -1,4 +1,4 @@
-//! The keys in files: segments beside the store, in a folder of their own.
+//! The keys in files: segments beside the store, in a [folder](KeyFolder) of their own, on the disk or in rows.
 //!
 //! A thread of its own makes pages before they are needed, and writes once a second whose the slots are. A key
 //! is given out from memory, and read from its file.
@@ -10,9 +10,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -28,14 +25,10 @@ use super::{
     index_file::{self, IndexFile, LastingKeys},
     key_segment::{KeySegment, OwnerId, PageKeys, SlotNote},
     key_stock::{KeyStock, KeyTask},
-    segment_file::FileAccess,
     segment_header::PAGES,
     slot_key::mac,
 };
-use crate::{
-    owned_files,
-    store::{Cursor, KeySlot, StoreLives},
-};
+use crate::store::{Cursor, FileAccess, KeyFolder, KeySlot, StoreLives};
 
 /// How often owners and traces are written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -82,7 +75,7 @@ pub struct KeyFigures {
 }
 
 struct SharedKeys {
-    folder: PathBuf,
+    folder: Arc<dyn KeyFolder>,
     wrap: Arc<dyn Wrap>,
     segments: RwLock<BTreeMap<(Family, u32), FoundSegment>>,
     stock: KeyStock,
@@ -104,10 +97,10 @@ pub(super) enum FoundSegment {
 }
 
 impl FoundSegment {
-    /// Whether it is missing or cannot be read, also since it was opened.
-    fn is_unreadable(&self) -> bool {
+    /// Whether it is missing or cannot be read, also since it was opened: these files are there.
+    fn is_unreadable(&self, names: Option<&BTreeSet<String>>) -> bool {
         match self {
-            FoundSegment::Open(segment) => segment.is_lost(),
+            FoundSegment::Open(segment) => names.is_some_and(|it| segment.is_lost(it)),
             FoundSegment::Unreadable(_) => true,
         }
     }
@@ -134,23 +127,25 @@ struct SegmentMaker {
 }
 
 impl KeyRing {
-    /// Opens the folder at `folder`, or makes it, for this store. One that belongs to a former life of the store
+    /// Opens the folder, or makes it, for this store. One that belongs to a former life of the store
     /// belongs to this one from then on.
     ///
     /// # Errors
-    /// If the master key does not open it, it belongs to another store, its index is missing or damaged, or the disk
+    /// If the master key does not open it, it belongs to another store, its index is missing or damaged, or what keeps it
     /// fails. A segment that cannot be read is none: see [`OpenedKeys::expect`].
     pub fn open(
-        folder: &Path,
+        folder: Arc<dyn KeyFolder>,
         store: &StoreLives,
         wrap: Arc<dyn Wrap>,
     ) -> Result<OpenedKeys, SlotError> {
-        make_folder(folder)?;
-        let mut found = FoundFolder::read(folder, store, &*wrap, FileAccess::Overwrite)?;
+        folder
+            .prepare()
+            .map_err(|error| SlotError::io("cannot make the folder", &folder.place(), &error))?;
+        let mut found = FoundFolder::read(&folder, store, &*wrap, FileAccess::Overwrite)?;
         let is_new = found.index.is_none();
         let (mut index, lasting) = match found.index.take() {
             Some(opened) => opened,
-            None => IndexFile::create(folder, store.incarnation, &*wrap)?,
+            None => IndexFile::create(&*folder, store.incarnation, &*wrap)?,
         };
         if index.state().incarnation != store.incarnation {
             index.change(true, |state| {
@@ -174,14 +169,11 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::open`].
     pub fn open_to_read(
-        folder: &Path,
+        folder: Arc<dyn KeyFolder>,
         store: &StoreLives,
         wrap: Arc<dyn Wrap>,
     ) -> Result<KeyRing, SlotError> {
-        let found = match folder.is_dir() {
-            true => FoundFolder::read(folder, store, &*wrap, FileAccess::Read)?,
-            false => FoundFolder { index: None, segments: BTreeMap::new() },
-        };
+        let found = FoundFolder::read(&folder, store, &*wrap, FileAccess::Read)?;
         let (next, lasting) = match found.index {
             Some((index, lasting)) => (index.state().next, lasting),
             None => (Default::default(), index_file::no_lasting_keys()?),
@@ -267,8 +259,8 @@ impl KeyRing {
         failed.map(|()| retired)
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.shared.folder
+    pub(super) fn folder(&self) -> &dyn KeyFolder {
+        &*self.shared.folder
     }
 
     pub(super) fn found(&self, family: Family, segment: u32) -> Option<FoundSegment> {
@@ -281,20 +273,24 @@ impl KeyRing {
         self.shared.stock.not_given(family)
     }
 
-    /// The index as it stands on the disk.
+    /// The index as it stands in its file.
     pub(super) fn index_image(&self) -> Result<Vec<u8>, SlotError> {
         let _writing = self.shared.index.as_ref().map(lock);
-        index_file::image(&self.shared.folder)
+        index_file::image(&*self.shared.folder)
     }
 
     /// What there is to tell of it.
     pub fn figures(&self) -> KeyFigures {
         let shared = &self.shared;
+        let names = shared.names();
         let segments = shared.segments.read().unwrap_or_else(PoisonError::into_inner);
         let notes = shared.notes();
         KeyFigures {
             segments: segments.len(),
-            unreadable: segments.values().filter(|found| found.is_unreadable()).count(),
+            unreadable: segments
+                .values()
+                .filter(|found| found.is_unreadable(names.as_ref()))
+                .count(),
             waits: shared.stock.waits(),
             failures: shared.failures.load(Ordering::Relaxed),
             notes: notes.notes.len(),
@@ -398,7 +394,7 @@ impl OpenedKeys {
         Err(SlotError::Refused(format!(
             "{} is older than the store beside it: it lacks the key at {} {}. Put back the folder that \
              belongs to the store, or restore a backup",
-            self.shared.folder.display(),
+            self.shared.folder.place(),
             family.letter(),
             slot.0
         )))
@@ -460,9 +456,10 @@ impl ContentKeys for KeyRing {
     }
 
     fn unreadable_segments(&self, family: Family) -> usize {
+        let names = self.shared.names();
         let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
         let of_family = segments.range((family, 0)..=(family, u32::MAX));
-        of_family.filter(|(_, found)| found.is_unreadable()).count()
+        of_family.filter(|(_, found)| found.is_unreadable(names.as_ref())).count()
     }
 
     fn find(
@@ -491,14 +488,14 @@ impl ContentKeys for KeyRing {
 
 impl SharedKeys {
     fn new(
-        folder: &Path,
+        folder: Arc<dyn KeyFolder>,
         wrap: Arc<dyn Wrap>,
         (segments, made_before): (BTreeMap<(Family, u32), FoundSegment>, [u32; Family::ALL.len()]),
         (stock, index): (KeyStock, Option<Mutex<IndexFile>>),
         lasting: &LastingKeys,
     ) -> SharedKeys {
         SharedKeys {
-            folder: folder.to_owned(),
+            folder,
             wrap,
             segments: RwLock::new(segments),
             stock,
@@ -623,7 +620,7 @@ impl SharedKeys {
         for ((family, number), notes) in by_segment {
             // What is lost or cannot be read is found by nobody.
             let Ok(segment) = self.segment(family, KeySlot::new(number, 0)) else { continue };
-            match segment.note(&notes).and_then(|()| segment.sync()) {
+            match segment.note(&notes) {
                 Ok(()) => {}
                 // A file that is gone since it was opened is lost too.
                 Err(SlotError::Lost(..)) => {}
@@ -703,6 +700,11 @@ impl SharedKeys {
             .collect()
     }
 
+    /// The files that are there; `None` if that cannot be told now.
+    fn names(&self) -> Option<BTreeSet<String>> {
+        self.folder.names().ok().map(Option::unwrap_or_default)
+    }
+
     fn notes(&self) -> MutexGuard<'_, WaitingNotes> {
         lock(&self.notes)
     }
@@ -718,18 +720,23 @@ impl SharedKeys {
 }
 
 impl FoundFolder {
+    /// One that is not there has nothing.
     fn read(
-        folder: &Path,
+        folder: &Arc<dyn KeyFolder>,
         store: &StoreLives,
         wrap: &dyn Wrap,
         access: FileAccess,
     ) -> Result<FoundFolder, SlotError> {
-        let names = segment_names(folder, access)?;
-        let index = IndexFile::open(folder, wrap, access)?;
+        let names = folder
+            .names()
+            .map_err(|error| SlotError::io("cannot read", &folder.place(), &error))?;
+        let names: BTreeSet<_> =
+            names.iter().flatten().filter_map(|it| Family::of_file_name(it)).collect();
+        let index = IndexFile::open(&**folder, wrap, access)?;
         if let (None, Some((family, segment))) = (&index, names.first()) {
             return Err(SlotError::Refused(format!(
                 "{} has {} and no index: put the whole folder back, as it was, or restore a backup",
-                folder.display(),
+                folder.place(),
                 family.file_name(*segment)
             )));
         }
@@ -737,7 +744,7 @@ impl FoundFolder {
         if of != store.incarnation && !store.former.contains(&of) {
             return Err(SlotError::Refused(format!(
                 "{} holds the keys of another store: put back the folder that belongs to this one",
-                folder.display()
+                folder.place()
             )));
         }
         let mut segments = BTreeMap::new();
@@ -802,38 +809,4 @@ fn rest_before(segments: &BTreeMap<(Family, u32), FoundSegment>, family: Family,
     {
         segment.rest();
     }
-}
-
-fn make_folder(folder: &Path) -> Result<(), SlotError> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    owned_files::make_folder(folder)
-        .and_then(|()| File::open(parent.unwrap_or(Path::new(".")))?.sync_all())
-        .map_err(|error| SlotError::io("cannot make the folder", folder, &error))
-}
-
-/// The segments in a folder, in order; rests of what was cut off are removed, where anything is written.
-pub(super) fn segment_names(
-    folder: &Path,
-    access: FileAccess,
-) -> Result<BTreeSet<(Family, u32)>, SlotError> {
-    let failed = |error: io::Error| SlotError::io("cannot read", folder, &error);
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        match name.strip_suffix(".new") {
-            Some(of) if of == index_file::NAME || Family::of_file_name(of).is_some() => {
-                if access == FileAccess::Read {
-                    continue;
-                }
-                fs::remove_file(entry.path()).map_err(failed)?;
-            }
-            Some(_) | None => found.extend(Family::of_file_name(name)),
-        }
-    }
-    Ok(found)
 }

@@ -21,11 +21,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
     io,
-    path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -37,14 +35,11 @@ use aws_lc_rs::{
 
 use super::{
     Family, PersonTag, SlotError, SlotKey, Wrap, WrapError,
-    segment_file::{FileAccess, SegmentFile},
+    segment_file::SegmentFile,
     segment_header::{PAGES, SECTOR, SegmentHeader},
     slot_key::{KEY_BYTES, Masked, mac},
 };
-use crate::{
-    owned_files,
-    store::{KEY_FILE_BYTES, KeySlot},
-};
+use crate::store::{FileAccess, KEY_BLOCK, KEY_FILE_BYTES, KeyFolder, KeySlot};
 
 /// How many slots a page has.
 pub(super) const PAGE_SLOTS: usize = 2048;
@@ -63,12 +58,19 @@ const PAGES_AT: u64 = 4096;
 const MORE_TRACES_AT: u64 = PAGES_AT + PAGES as u64 * PAGE_BYTES as u64;
 /// Room for 32 addresses of each slot.
 const MOST_MORE_TRACES: u64 = 120;
+// In rows each block holds slots alone, or owners, or traces; and both headers are in one.
+const _: () = assert!(
+    PAGES_AT as usize == KEY_BLOCK
+        && PAGE_BYTES.is_multiple_of(KEY_BLOCK)
+        && OWNERS_AT.is_multiple_of(KEY_BLOCK)
+        && TRACES_AT.is_multiple_of(KEY_BLOCK)
+        && KEY_BLOCK.is_multiple_of(KEY_BYTES)
+        && KEY_BLOCK.is_multiple_of(OWNER)
+);
 
 /// One segment's file.
 pub(super) struct KeySegment {
-    family: Family,
-    number: u32,
-    path: PathBuf,
+    at: SegmentPlace,
     secrets: Secrets,
     /// Held by whoever writes.
     header: Mutex<SegmentHeader>,
@@ -79,6 +81,14 @@ pub(super) struct KeySegment {
     access: FileAccess,
     /// `None` while it rests: then it is opened for each use.
     file: Mutex<Option<SegmentFile>>,
+}
+
+/// Which file a segment is.
+#[derive(Clone)]
+struct SegmentPlace {
+    folder: Arc<dyn KeyFolder>,
+    family: Family,
+    number: u32,
 }
 
 /// The keys of a page that was made, to be given out in order.
@@ -119,6 +129,68 @@ impl Secrets {
         }
         masked
     }
+
+    /// Fills new pages with what is random, the first of them of this number.
+    fn new_pages(
+        &self,
+        at: &SegmentPlace,
+        first: u8,
+        pages: &mut [u8],
+    ) -> Result<Vec<PageKeys>, SlotError> {
+        let mut made = Vec::with_capacity(pages.len() / PAGE_BYTES);
+        for (page, image) in (first..).zip(pages.chunks_exact_mut(PAGE_BYTES)) {
+            let slots = &mut image[..OWNERS_AT];
+            rand::fill(slots).map_err(|_| at.sealed(WrapError::Failed))?;
+            let first = KeySlot::new(at.number, u16::from(page) * PAGE_SLOTS as u16);
+            let keys = slots
+                .as_chunks()
+                .0
+                .iter()
+                .zip(first.0..)
+                .map(|(masked, slot)| self.masked(at.family, KeySlot(slot), masked));
+            made.push(PageKeys { first, keys: keys.collect(), next: 0 });
+        }
+        Ok(made)
+    }
+}
+
+impl SegmentPlace {
+    fn new(folder: &Arc<dyn KeyFolder>, (family, number): (Family, u32)) -> SegmentPlace {
+        SegmentPlace { folder: Arc::clone(folder), family, number }
+    }
+
+    fn name(&self) -> String {
+        self.family.file_name(self.number)
+    }
+
+    /// What it is called in messages.
+    fn called(&self) -> String {
+        self.folder.place_of(&self.name())
+    }
+
+    fn open(&self, access: FileAccess) -> io::Result<SegmentFile> {
+        SegmentFile::open(&*self.folder, &self.name(), access)
+    }
+
+    fn io(&self, what: &str, error: &io::Error) -> SlotError {
+        SlotError::io(what, &self.called(), error)
+    }
+
+    /// What a failure says of a file that was there.
+    fn failed(&self, what: &str, error: &io::Error) -> SlotError {
+        match error.kind() {
+            io::ErrorKind::NotFound => SlotError::Lost(self.family, KeySlot::new(self.number, 0)),
+            _ => self.io(what, error),
+        }
+    }
+
+    fn sealed(&self, why: WrapError) -> SlotError {
+        SlotError::sealed(&self.called(), why)
+    }
+
+    fn damaged(&self, problem: impl Into<String>) -> SlotError {
+        SlotError::damaged(&self.called(), problem)
+    }
 }
 
 impl PageKeys {
@@ -145,14 +217,14 @@ impl PageKeys {
 impl KeySegment {
     /// A new one with so many pages, durable when this returns.
     pub(super) fn create(
-        folder: &Path,
+        folder: &Arc<dyn KeyFolder>,
         (family, number): (Family, u32),
         wrap: &dyn Wrap,
         pages: u8,
     ) -> Result<(KeySegment, Vec<PageKeys>), SlotError> {
-        let path = folder.join(family.file_name(number));
+        let at = SegmentPlace::new(folder, (family, number));
         let mut secrets = [0; Secrets::BYTES];
-        rand::fill(&mut secrets).map_err(|_| SlotError::sealed(&path, WrapError::Failed))?;
+        rand::fill(&mut secrets).map_err(|_| at.sealed(WrapError::Failed))?;
         let mut made = None;
         wrap.seal(&place(family, number), &secrets, &mut |sealed| {
             let sealed = sealed.to_vec();
@@ -164,49 +236,33 @@ impl KeySegment {
                 is_gone: false,
                 sealed,
             };
-            let written = KeySegment::written(folder, &path, header, Secrets::of(&secrets));
-            if written.is_err() {
-                // On a full disk each try would leave another; one that is not there is no error.
-                let _ = fs::remove_file(unfinished(&path, number));
-            }
-            made = Some(written?);
+            made = Some(KeySegment::put(at.clone(), header, Secrets::of(&secrets))?);
             Ok(())
         })?;
-        made.ok_or_else(|| SlotError::sealed(&path, WrapError::Failed))
+        made.ok_or_else(|| at.sealed(WrapError::Failed))
     }
 
-    /// Under another name until it is whole, so that what has the name is a segment.
-    fn written(
-        folder: &Path,
-        path: &Path,
+    fn put(
+        at: SegmentPlace,
         header: SegmentHeader,
         secrets: Secrets,
     ) -> Result<(KeySegment, Vec<PageKeys>), SlotError> {
-        let new = unfinished(path, header.segment);
-        let failed = |error: io::Error| SlotError::io("cannot make", path, &error);
-        owned_files::replace(&new).map_err(failed)?;
-        let file = FileAccess::Overwrite.open(&new).map_err(failed)?;
-        let copy = header.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
-        let (pages, family, number) = (header.pages, header.family, header.segment);
+        let copy = header.encode().ok_or_else(|| at.sealed(WrapError::Failed))?;
+        let pages = header.pages;
+        let mut image = vec![0; page_at(pages) as usize];
+        image[..2 * SECTOR].copy_from_slice(&[copy, copy].concat());
+        let keys = secrets.new_pages(&at, 0, &mut image[PAGES_AT as usize..])?;
+        let file = SegmentFile::put(&*at.folder, &at.name(), &image)
+            .map_err(|error| at.io("cannot make", &error))?;
         let segment = KeySegment {
-            family,
-            number,
-            path: path.to_owned(),
+            at,
             secrets,
             header: Mutex::new(header),
             pages: AtomicU8::new(pages),
             is_gone: false,
             access: FileAccess::Overwrite,
-            file: Mutex::new(Some(file.clone())),
+            file: Mutex::new(Some(file)),
         };
-        let keys = segment.write_pages(&file, 0..pages)?;
-        let durable = file
-            .write(&copy, 0)
-            .and_then(|()| file.write(&copy, SECTOR as u64))
-            .and_then(|()| file.sync())
-            .and_then(|()| fs::rename(&new, path))
-            .and_then(|()| File::open(folder)?.sync_all());
-        durable.map_err(failed)?;
         Ok((segment, keys))
     }
 
@@ -215,42 +271,39 @@ impl KeySegment {
     /// # Errors
     /// If it is no segment, or another's, or its secret does not open.
     pub(super) fn open(
-        folder: &Path,
+        folder: &Arc<dyn KeyFolder>,
         (family, number): (Family, u32),
         wrap: &dyn Wrap,
         access: FileAccess,
     ) -> Result<KeySegment, SlotError> {
-        let path = folder.join(family.file_name(number));
-        let failed = |error: io::Error| SlotError::io("cannot read", &path, &error);
-        let file = access.open(&path).map_err(failed)?;
+        let at = SegmentPlace::new(folder, (family, number));
+        let failed = |error: io::Error| at.io("cannot read", &error);
+        let file = at.open(access).map_err(failed)?;
         let head = file.read_up_to(2 * SECTOR, 0).map_err(failed)?;
-        let header = SegmentHeader::read(&head, family, number)
-            .map_err(|problem| SlotError::damaged(&path, problem))?;
+        let header =
+            SegmentHeader::read(&head, family, number).map_err(|problem| at.damaged(problem))?;
         let length = file.length().map_err(failed)?;
         if length < page_at(header.pages) && !header.is_gone {
             let problem = format!("it is cut off: {length} bytes for {} pages", header.pages);
-            return Err(SlotError::damaged(&path, problem));
+            return Err(at.damaged(problem));
         }
         let secrets = if header.is_gone {
             vec![0; Secrets::BYTES]
         } else {
-            wrap.open(&place(family, number), &header.sealed)
-                .map_err(|why| SlotError::sealed(&path, why))?
+            wrap.open(&place(family, number), &header.sealed).map_err(|why| at.sealed(why))?
         };
         let secrets = secrets
             .as_slice()
             .try_into()
-            .map_err(|_| SlotError::damaged(&path, "its secret has another length"))?;
+            .map_err(|_| at.damaged("its secret has another length"))?;
         Ok(KeySegment {
-            family,
-            number,
+            at,
             secrets: Secrets::of(secrets),
             pages: AtomicU8::new(header.pages),
             is_gone: header.is_gone,
             header: Mutex::new(header),
             access,
             file: Mutex::new(Some(file)),
-            path,
         })
     }
 
@@ -259,42 +312,18 @@ impl KeySegment {
     pub(super) fn add_pages(&self, count: u8) -> Result<Vec<PageKeys>, SlotError> {
         let file = self.file()?;
         let mut header = self.header();
-        let failed = |error: io::Error| SlotError::io("cannot write", &self.path, &error);
-        let pages = header.pages.saturating_add(count).min(PAGES);
-        let keys = self.write_pages(&file, header.pages..pages)?;
-        file.sync().map_err(failed)?;
+        let failed = |error: io::Error| self.at.failed("cannot write", &error);
+        let first = header.pages;
+        let pages = first.saturating_add(count).min(PAGES);
+        let mut image = vec![0; usize::from(pages - first) * PAGE_BYTES];
+        let keys = self.secrets.new_pages(&self.at, first, &mut image)?;
+        file.write(&image, page_at(first)).and_then(|()| file.sync()).map_err(failed)?;
         let counted = SegmentHeader { pages, generation: header.generation + 1, ..header.clone() };
-        let copy =
-            counted.encode().ok_or_else(|| SlotError::sealed(&self.path, WrapError::Failed))?;
+        let copy = counted.encode().ok_or_else(|| self.at.sealed(WrapError::Failed))?;
         file.write(&copy, counted.place()).and_then(|()| file.sync()).map_err(failed)?;
         *header = counted;
         self.pages.store(pages, Ordering::Release);
         Ok(keys)
-    }
-
-    /// Fills pages with what is random, in one write.
-    fn write_pages(
-        &self,
-        file: &SegmentFile,
-        pages: std::ops::Range<u8>,
-    ) -> Result<Vec<PageKeys>, SlotError> {
-        let mut image = vec![0; pages.len() * PAGE_BYTES];
-        let mut made = Vec::with_capacity(pages.len());
-        for (page, image) in pages.clone().zip(image.chunks_exact_mut(PAGE_BYTES)) {
-            let slots = &mut image[..OWNERS_AT];
-            rand::fill(slots).map_err(|_| SlotError::sealed(&self.path, WrapError::Failed))?;
-            let first = KeySlot::new(self.number, u16::from(page) * PAGE_SLOTS as u16);
-            let keys = slots
-                .as_chunks()
-                .0
-                .iter()
-                .zip(first.0..)
-                .map(|(masked, slot)| self.secrets.masked(self.family, KeySlot(slot), masked));
-            made.push(PageKeys { first, keys: keys.collect(), next: 0 });
-        }
-        file.write(&image, page_at(pages.start))
-            .map_err(|error| SlotError::io("cannot write", &self.path, &error))?;
-        Ok(made)
     }
 
     /// How many pages count.
@@ -310,7 +339,7 @@ impl KeySegment {
     /// The key of a slot; `None` if it is gone.
     pub(super) fn key(&self, slot: KeySlot) -> Result<Option<SlotKey>, SlotError> {
         if !self.counts(slot) {
-            return Err(SlotError::NotGiven(self.family, slot));
+            return Err(SlotError::NotGiven(self.at.family, slot));
         }
         if self.is_gone {
             return Ok(None);
@@ -318,11 +347,11 @@ impl KeySegment {
         let mut masked = [0; KEY_BYTES];
         self.file()?
             .read(&mut masked, slot_at(slot))
-            .map_err(|error| SlotError::io("cannot read", &self.path, &error))?;
+            .map_err(|error| self.at.failed("cannot read", &error))?;
         if masked == [0; KEY_BYTES] {
             return Ok(None);
         }
-        Ok(Some(SlotKey::new(self.secrets.masked(self.family, slot, &masked))))
+        Ok(Some(SlotKey::new(self.secrets.masked(self.at.family, slot, &masked))))
     }
 
     /// The tag of an address in this segment.
@@ -333,7 +362,7 @@ impl KeySegment {
     /// Destroys slots with their owners and traces, durably when this returns.
     pub(super) fn destroy(&self, slots: &BTreeSet<KeySlot>) -> Result<(), SlotError> {
         if let Some(slot) = slots.iter().find(|slot| !self.counts(**slot)) {
-            return Err(SlotError::NotGiven(self.family, *slot));
+            return Err(SlotError::NotGiven(self.at.family, *slot));
         }
         let file = self.file()?;
         let _writing = self.header();
@@ -342,7 +371,7 @@ impl KeySegment {
         }
         self.zero(&file, slots)
             .and_then(|()| file.sync())
-            .map_err(|error| SlotError::io("cannot destroy keys in", &self.path, &error))
+            .map_err(|error| self.at.failed("cannot destroy keys in", &error))
     }
 
     fn zero(&self, file: &SegmentFile, slots: &BTreeSet<KeySlot>) -> io::Result<()> {
@@ -353,13 +382,12 @@ impl KeySegment {
         let pages: BTreeSet<u8> = slots.iter().map(|slot| page_of(*slot)).collect();
         let of_pages = pages.into_iter().map(traces_at);
         for at in of_pages.chain(self.more_traces(file)?) {
-            rewrite(file, at, TRACES_BYTES, |traces| forget(traces, self.number, slots))?;
+            rewrite(file, at, TRACES_BYTES, |traces| forget(traces, self.at.number, slots))?;
         }
         Ok(())
     }
 
-    /// Writes whose slots are; what was noted of one before is replaced. One that is gone stays so. Durable
-    /// with the next [`KeySegment::sync`].
+    /// Writes whose slots are, durably when this returns; what was noted of one before is replaced. One that is gone stays so.
     pub(super) fn note(&self, notes: &[SlotNote]) -> Result<(), SlotError> {
         let file = self.file()?;
         let header = self.header();
@@ -372,7 +400,8 @@ impl KeySegment {
                 self.note_page(&file, page, &notes)?;
             }
         }
-        Ok(())
+        drop(header);
+        file.sync().map_err(|error| self.at.failed("cannot sync", &error))
     }
 
     fn note_page(
@@ -381,7 +410,7 @@ impl KeySegment {
         page: u8,
         notes: &[&SlotNote],
     ) -> Result<(), SlotError> {
-        let failed = |error: io::Error| SlotError::io("cannot write", &self.path, &error);
+        let failed = |error: io::Error| self.at.failed("cannot write", &error);
         let mut slots = vec![0; OWNERS_AT];
         file.read(&mut slots, page_at(page)).map_err(failed)?;
         let is_there = |note: &SlotNote| {
@@ -416,10 +445,10 @@ impl KeySegment {
         again: &BTreeSet<KeySlot>,
         traces: Vec<[u8; TRACE]>,
     ) -> Result<(), SlotError> {
-        let failed = |error: io::Error| SlotError::io("cannot write", &self.path, &error);
+        let failed = |error: io::Error| self.at.failed("cannot write", &error);
         if !again.is_empty() {
             for at in self.more_traces(file).map_err(failed)? {
-                rewrite(file, at, TRACES_BYTES, |traces| forget(traces, self.number, again))
+                rewrite(file, at, TRACES_BYTES, |traces| forget(traces, self.at.number, again))
                     .map_err(failed)?;
             }
         }
@@ -427,10 +456,10 @@ impl KeySegment {
         let mut places = std::iter::once(traces_at(page)).chain((0..MOST_MORE_TRACES).map(more_at));
         while traces.peek().is_some() {
             let Some(at) = places.next() else {
-                return Err(SlotError::damaged(&self.path, "it has no room for more traces"));
+                return Err(self.at.damaged("it has no room for more traces"));
             };
             rewrite(file, at, TRACES_BYTES, |area| {
-                forget(area, self.number, again);
+                forget(area, self.at.number, again);
                 for free in area.as_chunks_mut().0.iter_mut().filter(|it| **it == [0; TRACE]) {
                     let Some(trace) = traces.next() else { break };
                     *free = trace;
@@ -441,15 +470,9 @@ impl KeySegment {
         Ok(())
     }
 
-    /// Makes what was noted durable.
-    pub(super) fn sync(&self) -> Result<(), SlotError> {
-        let synced = self.file()?.sync();
-        synced.map_err(|error| SlotError::io("cannot sync", &self.path, &error))
-    }
-
     /// The slots that one of these addresses left a trace of, with whose they are. Others may be among them.
     pub(super) fn find(&self, addresses: &[&str]) -> Result<Vec<(KeySlot, OwnerId)>, SlotError> {
-        let failed = |error: io::Error| SlotError::io("cannot read", &self.path, &error);
+        let failed = |error: io::Error| self.at.failed("cannot read", &error);
         let file = self.file()?;
         if self.is_gone {
             return Ok(Vec::new());
@@ -460,7 +483,7 @@ impl KeySegment {
         for at in places.chain(self.more_traces(&file).map_err(failed)?) {
             let area = file.read_up_to(TRACES_BYTES, at).map_err(failed)?;
             let traces =
-                area.as_chunks::<TRACE>().0.iter().filter_map(|it| traced(self.number, it));
+                area.as_chunks::<TRACE>().0.iter().filter_map(|it| traced(self.at.number, it));
             found.extend(traces.filter(|(_, tag)| tags.contains(tag)).map(|(slot, _)| slot));
         }
         let with_owner = |slot: KeySlot| {
@@ -482,14 +505,14 @@ impl KeySegment {
         let mut columns = vec![0; TRACES_AT];
         for page in 0..self.pages() {
             file.read(&mut columns, page_at(page))
-                .map_err(|error| SlotError::io("cannot read", &self.path, &error))?;
+                .map_err(|error| self.at.failed("cannot read", &error))?;
             let (slots, owners) = columns.split_at(OWNERS_AT);
             let slots = slots.as_chunks::<KEY_BYTES>().0.iter();
             let first = u16::from(page) * PAGE_SLOTS as u16;
             let of_page = (first..).zip(slots.zip(owners.as_chunks::<OWNER>().0));
             owned.extend(of_page.filter_map(|(index, (slot, owner))| {
                 let is_owned = *slot != [0; KEY_BYTES] && *owner != [0; OWNER];
-                is_owned.then(|| (KeySlot::new(self.number, index), *owner))
+                is_owned.then(|| (KeySlot::new(self.at.number, index), *owner))
             }));
         }
         Ok(owned)
@@ -498,7 +521,7 @@ impl KeySegment {
     /// Seals the secret anew, durably when this returns.
     pub(super) fn seal_anew(&self, wrap: &dyn Wrap) -> Result<(), SlotError> {
         let file = self.file()?;
-        seal_header_anew(&file, &self.path, &mut self.header(), wrap)
+        seal_header_anew(&file, &self.at, &mut self.header(), wrap)
     }
 
     /// Ends it: its secret is overwritten, durably, and then the file is removed. What its keys sealed opens no more.
@@ -507,15 +530,15 @@ impl KeySegment {
         let file = self.file()?;
         let mut header = self.header();
         let mut gone = SegmentHeader { is_gone: true, ..header.clone() };
-        write_both(&file, &self.path, &mut gone, &[])?;
+        write_both(&file, &self.at, &mut gone, &[])?;
         *header = gone;
-        fs::remove_file(&self.path)
-            .map_err(|error| SlotError::io("cannot remove", &self.path, &error))
+        let removed = self.at.folder.remove(&self.at.name());
+        removed.map_err(|error| self.at.failed("cannot remove", &error))
     }
 
-    /// Whether its file is gone, and was not retired. What is open of it may still be read.
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(self.path.try_exists(), Ok(false)) && !self.header().is_gone
+    /// Whether its file is gone, where these are there, and was not retired. What is open of it may still be read.
+    pub(super) fn is_lost(&self, names: &BTreeSet<String>) -> bool {
+        !names.contains(&self.at.name()) && !self.header().is_gone
     }
 
     /// Whether it was retired: no key of it is left, and none is made in it.
@@ -525,29 +548,23 @@ impl KeySegment {
 
     /// Seals the secret of a file anew that is no segment to be used: cut off behind its header, for instance.
     pub(super) fn seal_file_anew(
-        folder: &Path,
+        folder: &Arc<dyn KeyFolder>,
         (family, number): (Family, u32),
         wrap: &dyn Wrap,
     ) -> Result<(), SlotError> {
-        let path = folder.join(family.file_name(number));
-        let file = match FileAccess::Overwrite.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(SlotError::Lost(family, KeySlot::new(number, 0)));
-            }
-            Err(error) => return Err(SlotError::io("cannot open", &path, &error)),
-        };
-        let head = file
-            .read_up_to(2 * SECTOR, 0)
-            .map_err(|error| SlotError::io("cannot read", &path, &error))?;
+        let at = SegmentPlace::new(folder, (family, number));
+        let opened = at.open(FileAccess::Overwrite);
+        let file = opened.map_err(|error| at.failed("cannot open", &error))?;
+        let head =
+            file.read_up_to(2 * SECTOR, 0).map_err(|error| at.failed("cannot read", &error))?;
         let mut header = SegmentHeader::read(&head, family, number).map_err(|problem| {
             match SegmentHeader::is_of_another_version(&head) {
                 // A newer program can, with the key that it is sealed with.
-                true => SlotError::Refused(format!("{}: {problem}", path.display())),
-                false => SlotError::damaged(&path, problem),
+                true => SlotError::Refused(format!("{}: {problem}", at.called())),
+                false => at.damaged(problem),
             }
         })?;
-        seal_header_anew(&file, &path, &mut header, wrap)
+        seal_header_anew(&file, &at, &mut header, wrap)
     }
 
     /// The file as it stands, without the keys of slots from this one on.
@@ -556,9 +573,9 @@ impl KeySegment {
         let _writing = self.header();
         let mut bytes = file
             .read_up_to(KEY_FILE_BYTES, 0)
-            .map_err(|error| SlotError::io("cannot read", &self.path, &error))?;
+            .map_err(|error| self.at.failed("cannot read", &error))?;
         let slots = (0..u16::from(PAGES) * PAGE_SLOTS as u16)
-            .map(|index| KeySlot::new(self.number, index))
+            .map(|index| KeySlot::new(self.at.number, index))
             .filter(|slot| *slot >= not_given);
         for slot in slots {
             let at = slot_at(slot) as usize;
@@ -572,12 +589,12 @@ impl KeySegment {
     /// The first slot behind the pages that count.
     pub(super) fn behind(&self) -> KeySlot {
         let slots = u64::from(self.pages()) * PAGE_SLOTS as u64;
-        KeySlot(KeySlot::new(self.number, 0).0 + slots)
+        KeySlot(KeySlot::new(self.at.number, 0).0 + slots)
     }
 
     /// Its number in its family.
     pub(super) fn number(&self) -> u32 {
-        self.number
+        self.at.number
     }
 
     /// Gives the open file back; each use opens it from then on.
@@ -594,13 +611,7 @@ impl KeySegment {
         if let Some(file) = &*self.open_file() {
             return Ok(file.clone());
         }
-        match self.access.open(&self.path) {
-            Ok(file) => Ok(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(SlotError::Lost(self.family, KeySlot::new(self.number, 0)))
-            }
-            Err(error) => Err(SlotError::io("cannot open", &self.path, &error)),
-        }
+        self.at.open(self.access).map_err(|error| self.at.failed("cannot open", &error))
     }
 
     /// Where traces stand behind the pages, as far as there are any.
@@ -619,16 +630,11 @@ impl KeySegment {
     }
 }
 
-/// What a segment is called until it is whole.
-fn unfinished(path: &Path, number: u32) -> PathBuf {
-    path.with_extension(format!("{number:08}.new"))
-}
-
 /// Seals the secret in a header anew, in both copies, one after the other: cut off anywhere, one of them is
 /// whole, and opens with the key of before or the one of now.
 fn seal_header_anew(
     file: &SegmentFile,
-    path: &Path,
+    at: &SegmentPlace,
     header: &mut SegmentHeader,
     wrap: &dyn Wrap,
 ) -> Result<(), SlotError> {
@@ -636,25 +642,25 @@ fn seal_header_anew(
         return Ok(());
     }
     let place = place(header.family, header.segment);
-    let secret = wrap.open(&place, &header.sealed).map_err(|why| SlotError::sealed(path, why))?;
-    wrap.seal(&place, &secret, &mut |sealed| write_both(file, path, header, sealed))
+    let secret = wrap.open(&place, &header.sealed).map_err(|why| at.sealed(why))?;
+    wrap.seal(&place, &secret, &mut |sealed| write_both(file, at, header, sealed))
 }
 
 /// Writes a header with this for its sealed secret into both of its places, one after the other, each durably.
 fn write_both(
     file: &SegmentFile,
-    path: &Path,
+    at: &SegmentPlace,
     header: &mut SegmentHeader,
     sealed: &[u8],
 ) -> Result<(), SlotError> {
     for _ in 0..2 {
         let generation = header.generation + 1;
         let anew = SegmentHeader { generation, sealed: sealed.to_vec(), ..header.clone() };
-        let copy = anew.encode().ok_or_else(|| SlotError::sealed(path, WrapError::Failed))?;
+        let copy = anew.encode().ok_or_else(|| at.sealed(WrapError::Failed))?;
         if let Err(error) = file.write(&copy, anew.place()).and_then(|()| file.sync()) {
             // The next one is newer than what this may have left, and stands in its place.
             header.generation += 2;
-            return Err(SlotError::io("cannot write", path, &error));
+            return Err(at.failed("cannot write", &error));
         }
         *header = anew;
     }

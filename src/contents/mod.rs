@@ -6,7 +6,7 @@
 //! whoever needs what is personal can be found by who opens it.
 //!
 //! Each workflow's contents are sealed with a key of their own, and that lies in a *key segment*, a file of fixed
-//! places beside the store, under the number of its slot. Keys are made beforehand: a slot is durable before it
+//! places beside the store (or rows: [`KeyFolder`](crate::store::KeyFolder)), under the number of its slot. Keys are made beforehand: a slot is durable before it
 //! is given out. To forget is to overwrite slots with zeros, or the secret of a whole segment. What providers say
 //! of a message stands in clear beside it, so [`scrub`] keeps out of that what was sealed. Why:
 //! [docs/decisions/personal-data.md](../../docs/decisions/personal-data.md).

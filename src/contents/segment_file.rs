@@ -2,31 +2,20 @@
 //!
 //! A test sees what was written and synced, in order, and makes of it every file that a power cut could leave.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 #[cfg(test)]
 use std::sync::Mutex;
 
-/// How a file is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileAccess {
-    /// To be read, on a disk that may take nothing.
-    Read,
-    /// To be overwritten.
-    Overwrite,
-}
-
-impl FileAccess {
-    pub(super) fn open(self, path: &Path) -> io::Result<SegmentFile> {
-        let writes = self == FileAccess::Overwrite;
-        File::options().read(true).write(writes).open(path).map(SegmentFile::new)
-    }
-}
+use crate::store::{FileAccess, KeyFolder, OpenKeyFile};
 
 /// An open file, read and written at places.
 #[derive(Clone)]
 pub(super) struct SegmentFile {
-    file: Arc<File>,
+    file: Arc<dyn OpenKeyFile>,
     #[cfg(test)]
     written: Arc<Mutex<Vec<WriteStep>>>,
 }
@@ -42,9 +31,22 @@ pub(super) enum WriteStep {
 }
 
 impl SegmentFile {
-    pub(super) fn new(file: File) -> SegmentFile {
+    pub(super) fn open(
+        folder: &dyn KeyFolder,
+        name: &str,
+        access: FileAccess,
+    ) -> io::Result<SegmentFile> {
+        folder.open(name, access).map(SegmentFile::new)
+    }
+
+    /// A new one that holds this, whole and durable when this returns.
+    pub(super) fn put(folder: &dyn KeyFolder, name: &str, bytes: &[u8]) -> io::Result<SegmentFile> {
+        folder.put(name, bytes).map(SegmentFile::new)
+    }
+
+    fn new(file: Arc<dyn OpenKeyFile>) -> SegmentFile {
         SegmentFile {
-            file: Arc::new(file),
+            file,
             #[cfg(test)]
             written: Arc::default(),
         }
@@ -52,20 +54,14 @@ impl SegmentFile {
 
     /// Fails if the file ends before `bytes` are full.
     pub(super) fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
-        self.file.read_exact_at(bytes, at)
+        let is_full = self.file.read(bytes, at)? == bytes.len();
+        if is_full { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
 
     /// As many bytes as there are, up to so many.
     pub(super) fn read_up_to(&self, most: usize, at: u64) -> io::Result<Vec<u8>> {
-        let (mut bytes, mut filled) = (vec![0; most], 0);
-        while filled < most {
-            match self.file.read_at(&mut bytes[filled..], at + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let mut bytes = vec![0; most];
+        let filled = self.file.read(&mut bytes, at)?;
         bytes.truncate(filled);
         Ok(bytes)
     }
@@ -73,18 +69,18 @@ impl SegmentFile {
     pub(super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         #[cfg(test)]
         self.noted(WriteStep::At(at, bytes.to_vec()));
-        self.file.write_all_at(bytes, at)
+        self.file.write(bytes, at)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.sync()?;
         #[cfg(test)]
         self.noted(WriteStep::Synced);
         Ok(())
     }
 
     pub(super) fn length(&self) -> io::Result<u64> {
-        self.file.metadata().map(|found| found.len())
+        self.file.length()
     }
 
     #[cfg(test)]

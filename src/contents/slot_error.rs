@@ -1,6 +1,6 @@
 //! Why a key could not be had, made or destroyed.
 
-use std::{fmt, io, path::Path};
+use std::{fmt, io};
 
 use super::{Family, WrapError};
 use crate::store::KeySlot;
@@ -8,7 +8,7 @@ use crate::store::KeySlot;
 /// Why a key could not be had, made or destroyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotError {
-    /// The disk or the operating system failed.
+    /// What keeps the files failed: the disk, or the database.
     Io(String),
     /// A file cannot be read: which, and what is wrong with it.
     Damaged {
@@ -51,19 +51,19 @@ impl SlotError {
         }
     }
 
-    /// A file or folder with which the operating system would not do what was asked.
-    pub(super) fn io(what: &str, path: &Path, error: &io::Error) -> SlotError {
-        SlotError::Io(format!("{what} {}: {error}", path.display()))
+    /// A file or folder with which what keeps it would not do what was asked.
+    pub(super) fn io(what: &str, place: &str, error: &io::Error) -> SlotError {
+        SlotError::Io(format!("{what} {place}: {error}"))
     }
 
     /// A file whose secret could not be sealed or opened.
-    pub(super) fn sealed(path: &Path, why: WrapError) -> SlotError {
-        SlotError::Sealed { place: path.display().to_string(), why }
+    pub(super) fn sealed(place: &str, why: WrapError) -> SlotError {
+        SlotError::Sealed { place: place.to_owned(), why }
     }
 
     /// A file that is not what it should be.
-    pub(super) fn damaged(path: &Path, problem: impl Into<String>) -> SlotError {
-        SlotError::Damaged { place: path.display().to_string(), problem: problem.into() }
+    pub(super) fn damaged(place: &str, problem: impl Into<String>) -> SlotError {
+        SlotError::Damaged { place: place.to_owned(), problem: problem.into() }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -13,12 +16,13 @@ use uuid::Uuid;
 
 use super::{
     key_segment::{KeySegment, PAGE_SLOTS, PageKeys, SlotNote},
-    segment_file::{FileAccess, WriteStep},
+    segment_file::WriteStep,
     *,
 };
 use crate::store::{
-    Backup, Cursor, Incarnation, JournalStore, KEY_FOLDER, KeyFiles, KeySlot, SledOptions, Store,
-    StoreLives, check_backup,
+    Backup, Cursor, FileAccess, Incarnation, JournalStore, KEY_FOLDER, KeyFiles, KeyFolder,
+    KeyFolderOnDisk, KeySlot, OpenKeyFile, SledOptions, Store, StoreLives, TriedFolder,
+    check_backup, file_bytes, over_each_folder,
 };
 
 const WORKFLOW: Family = Family::Workflow;
@@ -57,9 +61,34 @@ impl Wrap for OneKey {
     }
 }
 
-/// In memory where there is such a folder: a thousand syncs take their time on a disk, and prove nothing here.
-fn quick_folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+over_each_folder! {
+    a_segment_gives_each_key_once_and_reads_it_again
+    a_stolen_file_holds_no_key_and_opens_under_no_other_master_key_or_name
+    a_header_torn_in_either_copy_opens_by_the_other_and_both_torn_are_refused
+    a_page_that_counts_is_whole_whenever_the_power_went
+    a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is
+    what_is_noted_is_found_by_each_of_its_addresses_also_when_it_is_noted_again
+    what_no_file_of_keys_holds_is_said_and_never_a_panic
+    no_slot_is_given_out_twice_however_often_it_is_cut_off
+    no_slot_is_given_out_twice_over_a_thousand_cuts
+    a_folder_that_is_older_or_another_s_or_not_whole_is_refused_in_words
+    the_keys_of_a_former_life_are_the_store_s_from_then_on_and_what_was_noted_later_is_not
+    keys_that_are_only_read_are_all_there_and_nothing_is_written
+    a_file_of_keys_that_nobody_can_read_is_in_a_backup_as_it_is
+    a_segment_that_is_sealed_anew_opens_with_one_of_the_two_keys_wherever_that_is_cut_off
+    all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way
+    a_file_that_a_newer_program_may_open_keeps_the_key_of_before
+    a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone
+    the_number_of_a_lost_segment_is_never_used_again
+    what_is_noted_is_written_with_how_far_and_found_in_the_next_life
+    who_waits_is_told_when_no_key_can_be_made_and_gets_one_when_it_can
+    a_file_that_is_missing_among_others_is_told_of_until_it_is_past_retention
+    so_many_missing_files_are_told_of_and_no_more
+    keys_in_memory_and_in_files_do_the_same
+    retired_segments_leave_nothing_and_the_others_open_after_a_restart
+    a_segment_that_is_being_retired_is_whole_or_gone_whenever_the_power_went
+    what_is_durable_when_a_call_returns_outlives_a_crash
+    a_file_that_goes_while_it_is_open_is_lost_and_comes_back_by_nothing
 }
 
 fn incarnation(number: u128) -> Incarnation {
@@ -76,19 +105,20 @@ fn goes_on(number: u128, former: &[u128], newest: u64) -> StoreLives {
     StoreLives { former, newest: Cursor(newest), ..lives(number) }
 }
 
-fn opened(folder: &Path) -> Result<OpenedKeys, SlotError> {
-    KeyRing::open(&folder.join("contents"), &lives(1), Arc::new(OneKey::new(1)))
+fn opened(folder: &Arc<dyn KeyFolder>) -> Result<OpenedKeys, SlotError> {
+    KeyRing::open(Arc::clone(folder), &lives(1), Arc::new(OneKey::new(1)))
 }
 
-fn ring(folder: &Path) -> KeyRing {
+fn ring(folder: &Arc<dyn KeyFolder>) -> KeyRing {
     opened(folder).unwrap().begin(&[]).unwrap()
 }
 
-fn segment(folder: &Path, number: u32) -> Result<KeySegment, SlotError> {
+fn segment(folder: &Arc<dyn KeyFolder>, number: u32) -> Result<KeySegment, SlotError> {
     KeySegment::open(folder, (WORKFLOW, number), &OneKey::new(1), FileAccess::Overwrite)
 }
 
-fn new_segment(folder: &Path, pages: u8) -> (KeySegment, BTreeMap<KeySlot, SlotKey>) {
+fn new_segment(folder: &Arc<dyn KeyFolder>, pages: u8) -> (KeySegment, BTreeMap<KeySlot, SlotKey>) {
+    folder.prepare().unwrap();
     let made = KeySegment::create(folder, (WORKFLOW, 3), &OneKey::new(1), pages).unwrap();
     (made.0, all_of(made.1))
 }
@@ -113,9 +143,19 @@ fn damaged(error: Option<SlotError>) -> String {
     }
 }
 
+/// A file, as it is.
+fn bytes_of(folder: &Arc<dyn KeyFolder>, name: &str) -> Vec<u8> {
+    file_bytes(&**folder, name)
+}
+
+/// A file, as something else makes it.
+fn put_file(folder: &Arc<dyn KeyFolder>, name: &str, bytes: &[u8]) {
+    folder.put(name, bytes).unwrap();
+}
+
 /// Whose the slot is and where, as the file has it: its 32 bytes, its owner, and whether a trace of it is left.
-fn on_the_disk(path: &Path, slot: KeySlot) -> (Vec<u8>, Vec<u8>, bool) {
-    let file = fs::read(path).unwrap();
+fn on_the_disk(folder: &Arc<dyn KeyFolder>, slot: KeySlot) -> (Vec<u8>, Vec<u8>, bool) {
+    let file = bytes_of(folder, "w.00000003");
     let (page, within) =
         (usize::from(slot.index()) / PAGE_SLOTS, usize::from(slot.index()) % PAGE_SLOTS);
     let at = 4096 + page * 122_880;
@@ -133,12 +173,11 @@ fn on_the_disk(path: &Path, slot: KeySlot) -> (Vec<u8>, Vec<u8>, bool) {
     )
 }
 
-#[test]
-fn a_segment_gives_each_key_once_and_reads_it_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let (made, mut keys) = new_segment(folder.path(), 1);
+fn a_segment_gives_each_key_once_and_reads_it_again(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (made, mut keys) = new_segment(folder, 1);
     keys.extend(all_of(made.add_pages(2).unwrap()));
-    let again = segment(folder.path(), 3).unwrap();
+    let again = segment(folder, 3).unwrap();
     assert_eq!(keys.len(), 3 * PAGE_SLOTS);
     let different: BTreeSet<_> = keys.values().map(|key| key.derived(b"", b"")).collect();
     assert_eq!(different.len(), keys.len());
@@ -154,58 +193,51 @@ fn a_segment_gives_each_key_once_and_reads_it_again() {
     assert!(made.add_pages(1).unwrap().is_empty());
 }
 
-#[test]
-fn a_stolen_file_holds_no_key_and_opens_under_no_other_master_key_or_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_, keys) = new_segment(folder.path(), 1);
-    let path = folder.path().join("w.00000003");
-    let file = fs::read(&path).unwrap();
+fn a_stolen_file_holds_no_key_and_opens_under_no_other_master_key_or_name(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (_, keys) = new_segment(folder, 1);
+    let file = bytes_of(folder, "w.00000003");
     let on_disk: BTreeSet<&[u8]> = file[4096..4096 + 65_536].chunks_exact(32).collect();
     for (slot, key) in keys {
-        let (bytes, ..) = on_the_disk(&path, slot);
+        let (bytes, ..) = on_the_disk(folder, slot);
         assert!(on_disk.contains(&bytes[..]));
         assert_ne!(SlotKey::new(bytes.try_into().unwrap()), key, "it is masked");
     }
-    let other =
-        KeySegment::open(folder.path(), (WORKFLOW, 3), &OneKey::new(2), FileAccess::Read).err();
-    let place = path.display().to_string();
+    let other = KeySegment::open(folder, (WORKFLOW, 3), &OneKey::new(2), FileAccess::Read).err();
+    let place = folder.place_of("w.00000003");
     assert_eq!(other, Some(SlotError::Sealed { place, why: WrapError::OtherKey }));
     assert!(other.unwrap().to_string().contains("access.master_key"));
-    fs::rename(&path, folder.path().join("w.00000004")).unwrap();
-    assert!(damaged(segment(folder.path(), 4).err()).contains("under another name"));
+    put_file(folder, "w.00000004", &file);
+    assert!(damaged(segment(folder, 4).err()).contains("under another name"));
 }
 
-#[test]
-fn a_header_torn_in_either_copy_opens_by_the_other_and_both_torn_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (made, keys) = new_segment(folder.path(), 1);
+fn a_header_torn_in_either_copy_opens_by_the_other_and_both_torn_are_refused(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (made, keys) = new_segment(folder, 1);
     made.add_pages(1).unwrap();
-    let path = folder.path().join("w.00000003");
-    let whole = fs::read(&path).unwrap();
+    let whole = bytes_of(folder, "w.00000003");
     for (copy, pages) in [(0, 2), (512, 1)] {
         let mut torn = whole.clone();
         torn[copy + 40] ^= 1;
-        fs::write(&path, &torn).unwrap();
-        let read = segment(folder.path(), 3).unwrap();
+        put_file(folder, "w.00000003", &torn);
+        let read = segment(folder, 3).unwrap();
         assert_eq!(read.pages(), pages);
         let slot = KeySlot::new(3, 77);
         assert_eq!(read.key(slot).unwrap().as_ref(), keys.get(&slot));
         torn[(copy + 512) % 1024 + 40] ^= 1;
-        fs::write(&path, &torn).unwrap();
-        assert!(damaged(segment(folder.path(), 3).err()).contains("neither"));
+        put_file(folder, "w.00000003", &torn);
+        assert!(damaged(segment(folder, 3).err()).contains("neither"));
     }
-    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    assert!(damaged(segment(folder.path(), 3).err()).contains("cut off"));
+    put_file(folder, "w.00000003", &whole[..whole.len() - 1]);
+    assert!(damaged(segment(folder, 3).err()).contains("cut off"));
 }
 
 /// Every file that a power cut could leave while pages are added: what was synced, and of what was not any
 /// write or none.
-#[test]
-fn a_page_that_counts_is_whole_whenever_the_power_went() {
-    let folder = quick_folder();
-    let (made, mut keys) = new_segment(folder.path(), 1);
-    let path = folder.path().join("w.00000003");
-    let mut durable = fs::read(&path).unwrap();
+fn a_page_that_counts_is_whole_whenever_the_power_went(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (made, mut keys) = new_segment(folder, 1);
+    let mut durable = bytes_of(folder, "w.00000003");
     made.recorded().take_written();
     keys.extend(all_of(made.add_pages(2).unwrap()));
     keys.extend(all_of(made.add_pages(1).unwrap()));
@@ -228,8 +260,8 @@ fn a_page_that_counts_is_whole_whenever_the_power_went() {
                     put(&mut file, *at, bytes);
                 }
             }
-            fs::write(&path, &file).unwrap();
-            let found = segment(folder.path(), 3).unwrap();
+            put_file(folder, "w.00000003", &file);
+            let found = segment(folder, 3).unwrap();
             let counted = keys.iter().filter(|(slot, _)| found.counts(**slot));
             for (slot, key) in counted {
                 assert_eq!(found.key(*slot).unwrap().as_ref(), Some(key), "{slot:?}");
@@ -246,11 +278,9 @@ fn put(file: &mut Vec<u8>, at: u64, bytes: &[u8]) {
     file[at as usize..end].copy_from_slice(bytes);
 }
 
-#[test]
-fn a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let (made, keys) = new_segment(folder.path(), 2);
-    let path = folder.path().join("w.00000003");
+fn a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (made, keys) = new_segment(folder, 2);
     let note = |slot: KeySlot| {
         let address = |step: u64| made.tag(&format!("44770090{:06}", slot.0 % 50 + step));
         SlotNote { slot, owner: owner(slot.0), tags: (0..3).map(address).collect() }
@@ -261,7 +291,7 @@ fn a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is() {
     let gone = slots([0, 1, 2, 7, 2046, 2047, 2048, 4095]);
     for slot in &gone {
         assert_eq!(
-            (on_the_disk(&path, *slot).1, on_the_disk(&path, *slot).2),
+            (on_the_disk(folder, *slot).1, on_the_disk(folder, *slot).2),
             (owner(slot.0).to_vec(), true)
         );
     }
@@ -272,24 +302,25 @@ fn a_destroyed_slot_is_gone_with_its_owner_and_traces_and_no_other_is() {
     made.destroy(&gone).unwrap();
     // A note that comes late brings nothing back.
     made.note(&[note(KeySlot::new(3, 7))]).unwrap();
-    let again = segment(folder.path(), 3).unwrap();
+    let again = segment(folder, 3).unwrap();
     for slot in &gone {
         assert_eq!(again.key(*slot), Ok(None));
-        assert_eq!(on_the_disk(&path, *slot), (vec![0; 32], vec![0; 16], false));
+        assert_eq!(on_the_disk(folder, *slot), (vec![0; 32], vec![0; 16], false));
     }
     for (slot, key) in keys.iter().filter(|(slot, _)| !gone.contains(*slot)) {
         assert_eq!(again.key(*slot).unwrap().as_ref(), Some(key));
     }
-    let left = on_the_disk(&path, KeySlot::new(3, 3));
+    let left = on_the_disk(folder, KeySlot::new(3, 3));
     assert!(left.0 != [0; 32] && left.1 == owner((3 << 14) + 3) && left.2);
     let behind = slots([4096]);
     assert!(matches!(again.destroy(&behind), Err(SlotError::NotGiven(..))));
 }
 
-#[test]
-fn what_is_noted_is_found_by_each_of_its_addresses_also_when_it_is_noted_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let (made, keys) = new_segment(folder.path(), 1);
+fn what_is_noted_is_found_by_each_of_its_addresses_also_when_it_is_noted_again(
+    tried: &TriedFolder,
+) {
+    let folder = &tried.folder;
+    let (made, keys) = new_segment(folder, 1);
     let note = |slot: KeySlot, of: u64| SlotNote {
         slot,
         owner: owner(of),
@@ -300,8 +331,7 @@ fn what_is_noted_is_found_by_each_of_its_addresses_also_when_it_is_noted_again()
     // As after a crash: the same again, and one of them is another's meanwhile.
     made.note(&first[1..3]).unwrap();
     made.note(&[note(first[4].slot, 4711)]).unwrap();
-    made.sync().unwrap();
-    let again = segment(folder.path(), 3).unwrap();
+    let again = segment(folder, 3).unwrap();
     let expected: Vec<_> = first[..4]
         .iter()
         .map(|note| (note.slot, note.owner))
@@ -311,34 +341,32 @@ fn what_is_noted_is_found_by_each_of_its_addresses_also_when_it_is_noted_again()
         assert_eq!(again.find(&[address]).unwrap(), expected);
     }
     assert_eq!(again.find(&["447700900002"]).unwrap(), []);
-    let traces = fs::read(folder.path().join("w.00000003")).unwrap();
+    let traces = bytes_of(folder, "w.00000003");
     let traces = traces[4096 + 98_304..].chunks_exact(6).filter(|it| **it != [0; 6]).count();
     assert_eq!(traces, 10, "none twice");
 }
 
-#[test]
-fn what_no_file_of_keys_holds_is_said_and_never_a_panic() {
+fn what_no_file_of_keys_holds_is_said_and_never_a_panic(tried: &TriedFolder) {
     use proptest::prelude::*;
-    let folder = quick_folder();
-    new_segment(folder.path(), 1);
-    let path = folder.path().join("w.00000003");
-    let head = fs::read(&path).unwrap()[..1024].to_vec();
+    let folder = &tried.folder;
+    new_segment(folder, 1);
+    let head = bytes_of(folder, "w.00000003")[..1024].to_vec();
     proptest!(|(junk in proptest::collection::vec(any::<u8>(), 0..5000), has_head: bool)| {
         let file = if has_head { [&head[..], &junk].concat() } else { junk };
-        fs::write(&path, file).unwrap();
-        let refused = segment(folder.path(), 3).err();
+        put_file(folder, "w.00000003", &file);
+        let refused = segment(folder, 3).err();
         prop_assert!(!damaged(refused).is_empty());
     });
 }
 
-#[test]
-fn no_slot_is_given_out_twice_however_often_it_is_cut_off() {
-    let folder = quick_folder();
+fn no_slot_is_given_out_twice_however_often_it_is_cut_off(tried: &TriedFolder) {
+    let mut crashed: Option<TriedFolder> = None;
     let mut seen: BTreeMap<KeySlot, SlotKey> = BTreeMap::new();
     let mut last = None;
     for life in 0..60_u64 {
         let used: Vec<_> = last.map(|slot| (WORKFLOW, slot)).into_iter().collect();
-        let ring = opened(folder.path()).unwrap().begin(&used).unwrap();
+        let tried = crashed.as_ref().unwrap_or(tried);
+        let ring = opened(&tried.folder).unwrap().begin(&used).unwrap();
         for _ in 0..life * 37 % 90 {
             let (slot, key) = ring.take(WORKFLOW).unwrap();
             assert!(last < Some(slot), "{slot:?} after {last:?}");
@@ -347,21 +375,20 @@ fn no_slot_is_given_out_twice_however_often_it_is_cut_off() {
         }
         if life % 2 == 0 {
             ring.kill();
+            crashed = Some(tried.after_crash());
         }
     }
-    let ring = ring(folder.path());
+    let ring = ring(&crashed.as_ref().unwrap().folder);
     for (slot, key) in &seen {
         assert_eq!(ring.key(WORKFLOW, *slot).unwrap().as_ref(), Some(key));
     }
 }
 
 /// A thousand power cuts: the folder as it was made durable at some moment, and a file that was being made.
-#[test]
-fn no_slot_is_given_out_twice_over_a_thousand_cuts() {
-    let folder = quick_folder();
-    let (made, keys) = new_segment(folder.path(), 1);
+fn no_slot_is_given_out_twice_over_a_thousand_cuts(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (made, keys) = new_segment(folder, 1);
     drop(made);
-    let path = folder.path().join("w.00000003");
     let mut seen: BTreeSet<KeySlot> = keys.into_keys().collect();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = |below: usize| {
@@ -372,10 +399,10 @@ fn no_slot_is_given_out_twice_over_a_thousand_cuts() {
     };
     let mut lives = 0;
     for number in 4.. {
-        let mut segment = segment(folder.path(), number - 1).unwrap();
+        let mut segment = segment(folder, number - 1).unwrap();
         while segment.pages() < 8 && lives < 1000 {
             lives += 1;
-            let before = fs::read(folder.path().join(WORKFLOW.file_name(number - 1))).unwrap();
+            let before = bytes_of(folder, &WORKFLOW.file_name(number - 1));
             segment.recorded().take_written();
             let keys = segment.add_pages(1).unwrap();
             let (mut file, mut pending) = (before, Vec::new());
@@ -402,8 +429,8 @@ fn no_slot_is_given_out_twice_over_a_thousand_cuts() {
                     assert!(seen.insert(slot), "{slot:?} twice");
                 }
             }
-            fs::write(folder.path().join(WORKFLOW.file_name(number - 1)), &file).unwrap();
-            let again = self::segment(folder.path(), number - 1).unwrap();
+            put_file(folder, &WORKFLOW.file_name(number - 1), &file);
+            let again = self::segment(folder, number - 1).unwrap();
             assert!(!is_whole || again.pages() == segment.pages(), "a page that was used counts");
             segment = again;
         }
@@ -411,22 +438,23 @@ fn no_slot_is_given_out_twice_over_a_thousand_cuts() {
             break;
         }
         let at = (WORKFLOW, number);
-        let (_, keys) = KeySegment::create(folder.path(), at, &OneKey::new(1), 1).unwrap();
+        let (_, keys) = KeySegment::create(folder, at, &OneKey::new(1), 1).unwrap();
         for slot in all_of(keys).into_keys() {
             assert!(seen.insert(slot), "{slot:?} twice");
         }
     }
-    assert!(path.exists() && seen.len() > 100 * PAGE_SLOTS);
+    assert!(seen.len() > 100 * PAGE_SLOTS);
 }
 
 #[test]
 fn a_folder_is_its_owners_alone_and_holds_no_rests() {
     let folder = tempfile::tempdir().unwrap();
-    let ring = ring(folder.path());
+    let contents = folder.path().join("contents");
+    let on_disk = KeyFolderOnDisk::at(&contents);
+    let ring = ring(&on_disk);
     ring.take(WORKFLOW).unwrap();
     ring.take(Family::Day).unwrap();
     ring.close().unwrap();
-    let contents = folder.path().join("contents");
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&contents), 0o700);
     let mut names = Vec::new();
@@ -441,113 +469,147 @@ fn a_folder_is_its_owners_alone_and_holds_no_rests() {
     fs::write(contents.join("w.00000001.new"), "half").unwrap();
     fs::write(contents.join("index.new"), "half").unwrap();
     fs::write(contents.join("notes.new"), "somebody else's").unwrap();
-    drop(opened(folder.path()).unwrap());
+    drop(opened(&on_disk).unwrap());
     assert!(!contents.join("w.00000001.new").exists() && !contents.join("index.new").exists());
     assert!(contents.join("notes.new").exists());
 }
 
-#[test]
-fn a_folder_that_is_older_or_another_s_or_not_whole_is_refused_in_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = folder.path().join("contents");
+fn a_folder_that_is_older_or_another_s_or_not_whole_is_refused_in_words(tried: &TriedFolder) {
+    let folder = &tried.folder;
     let taken = {
-        let ring = ring(folder.path());
+        let ring = ring(folder);
         ring.take(WORKFLOW).unwrap().0
     };
-    let refused = |used: KeySlot| opened(folder.path()).unwrap().begin(&[(WORKFLOW, used)]).err();
+    let refused = |used: KeySlot| opened(folder).unwrap().begin(&[(WORKFLOW, used)]).err();
     assert!(refused(taken).is_none());
-    let pages = u64::from(segment(&contents, 0).unwrap().pages());
+    let pages = u64::from(segment(folder, 0).unwrap().pages());
     for unknown in [KeySlot(pages * PAGE_SLOTS as u64), KeySlot::new(1, 0), KeySlot(u64::MAX)] {
         let error = refused(unknown).map(|it| it.to_string()).unwrap_or_default();
         assert!(error.contains("older than the store"), "{unknown:?}: {error}");
     }
-    let other = KeyRing::open(&contents, &lives(2), Arc::new(OneKey::new(1))).err();
+    let other = KeyRing::open(Arc::clone(folder), &lives(2), Arc::new(OneKey::new(1))).err();
     assert!(matches!(other, Some(SlotError::Refused(why)) if why.contains("another store")));
-    let other = KeyRing::open(&contents, &lives(1), Arc::new(OneKey::new(2))).err();
+    let other = KeyRing::open(Arc::clone(folder), &lives(1), Arc::new(OneKey::new(2))).err();
     assert!(matches!(other, Some(SlotError::Sealed { why: WrapError::OtherKey, .. })));
-    let index = fs::read(contents.join("index")).unwrap();
-    fs::remove_file(contents.join("index")).unwrap();
-    let none = opened(folder.path()).err();
+    let index = bytes_of(folder, "index");
+    folder.remove("index").unwrap();
+    let none = opened(folder).err();
     assert!(matches!(none, Some(SlotError::Refused(why)) if why.contains("no index")));
     for at in [0, 512] {
         let mut torn = index.clone();
         torn[at + 30] ^= 1;
-        fs::write(contents.join("index"), &torn).unwrap();
-        assert!(opened(folder.path()).is_ok(), "by the other copy");
+        put_file(folder, "index", &torn);
+        assert!(opened(folder).is_ok(), "by the other copy");
         torn[(at + 512) % 1024 + 30] ^= 1;
-        fs::write(contents.join("index"), &torn).unwrap();
-        assert!(damaged(opened(folder.path()).err()).contains("neither"));
+        put_file(folder, "index", &torn);
+        assert!(damaged(opened(folder).err()).contains("neither"));
     }
 }
 
 /// The row up to which a store's keys are noted, as the next start reads it.
-fn cursor_of(contents: &Path, store: &StoreLives) -> Result<Cursor, SlotError> {
-    KeyRing::open(contents, store, Arc::new(OneKey::new(1))).map(|opened| opened.cursor())
+fn cursor_of(folder: &Arc<dyn KeyFolder>, store: &StoreLives) -> Result<Cursor, SlotError> {
+    KeyRing::open(Arc::clone(folder), store, Arc::new(OneKey::new(1))).map(|opened| opened.cursor())
 }
 
-#[test]
-fn the_keys_of_a_former_life_are_the_store_s_from_then_on_and_what_was_noted_later_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = folder.path().join("contents");
-    let first = ring(folder.path());
+fn the_keys_of_a_former_life_are_the_store_s_from_then_on_and_what_was_noted_later_is_not(
+    tried: &TriedFolder,
+) {
+    let folder = &tried.folder;
+    let first = ring(folder);
     let (slot, key) = first.take(WORKFLOW).unwrap();
     first.noted_through(Cursor(70));
     first.close().unwrap();
-    assert!(cursor_of(&contents, &goes_on(2, &[3, 4], 50)).is_err(), "of none of its lives");
-    assert_eq!(cursor_of(&contents, &goes_on(2, &[3, 1], 50)), Ok(Cursor(50)));
+    assert!(cursor_of(folder, &goes_on(2, &[3, 4], 50)).is_err(), "of none of its lives");
+    assert_eq!(cursor_of(folder, &goes_on(2, &[3, 1], 50)), Ok(Cursor(50)));
     // It does not need to be told twice, and the former life has it no longer.
-    assert_eq!(cursor_of(&contents, &goes_on(2, &[], 60)), Ok(Cursor(50)));
-    assert!(cursor_of(&contents, &lives(1)).is_err());
-    let second = KeyRing::open(&contents, &lives(2), Arc::new(OneKey::new(1))).unwrap();
+    assert_eq!(cursor_of(folder, &goes_on(2, &[], 60)), Ok(Cursor(50)));
+    assert!(cursor_of(folder, &lives(1)).is_err());
+    let second = KeyRing::open(Arc::clone(folder), &lives(2), Arc::new(OneKey::new(1))).unwrap();
     let second = second.begin(&[(WORKFLOW, slot)]).unwrap();
     assert_eq!(second.key(WORKFLOW, slot).unwrap(), Some(key));
     drop(second);
-    assert_eq!(
-        cursor_of(&contents, &goes_on(5, &[2], 90)),
-        Ok(Cursor(50)),
-        "no further than it was"
-    );
+    assert_eq!(cursor_of(folder, &goes_on(5, &[2], 90)), Ok(Cursor(50)), "no further than it was");
 }
 
 /// Each file of a folder, as it is.
-fn all_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    entries
-        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
-        .collect()
+fn all_files(folder: &Arc<dyn KeyFolder>) -> BTreeMap<String, Vec<u8>> {
+    let names = folder.names().unwrap().unwrap();
+    names.into_iter().map(|name| (name.clone(), bytes_of(folder, &name))).collect()
 }
 
-#[test]
-fn keys_that_are_only_read_are_all_there_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = folder.path().join("contents");
-    let read =
-        |store: &StoreLives| KeyRing::open_to_read(&contents, store, Arc::new(OneKey::new(1)));
+/// A folder that can be closed: then it takes nothing, as a disk that is full or was mounted to be read.
+struct ClosedFolder {
+    folder: Arc<dyn KeyFolder>,
+    is_closed: AtomicBool,
+}
+
+impl ClosedFolder {
+    fn over(tried: &TriedFolder) -> Arc<ClosedFolder> {
+        let folder = Arc::clone(&tried.folder);
+        Arc::new(ClosedFolder { folder, is_closed: AtomicBool::new(false) })
+    }
+
+    fn close(&self, is_closed: bool) {
+        self.is_closed.store(is_closed, Ordering::Relaxed);
+    }
+
+    fn taken(&self) -> io::Result<()> {
+        let is_closed = self.is_closed.load(Ordering::Relaxed);
+        if is_closed { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+}
+
+impl KeyFolder for ClosedFolder {
+    fn place(&self) -> String {
+        self.folder.place()
+    }
+
+    fn names(&self) -> io::Result<Option<BTreeSet<String>>> {
+        self.folder.names()
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        self.taken().and_then(|()| self.folder.prepare())
+    }
+
+    fn open(&self, name: &str, access: FileAccess) -> io::Result<Arc<dyn OpenKeyFile>> {
+        let taken = if access == FileAccess::Read { Ok(()) } else { self.taken() };
+        taken.and_then(|()| self.folder.open(name, access))
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn OpenKeyFile>> {
+        self.taken().and_then(|()| self.folder.put(name, bytes))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.taken().and_then(|()| self.folder.remove(name))
+    }
+}
+
+fn keys_that_are_only_read_are_all_there_and_nothing_is_written(tried: &TriedFolder) {
+    let closing = ClosedFolder::over(tried);
+    let folder = &(Arc::clone(&closing) as Arc<dyn KeyFolder>);
+    let read = |store: &StoreLives| {
+        KeyRing::open_to_read(Arc::clone(folder), store, Arc::new(OneKey::new(1)))
+    };
     let none = read(&lives(1)).unwrap();
     assert_eq!(none.take(WORKFLOW).map(|_| ()), Err(SlotError::ReadOnly));
     assert_eq!(none.key(WORKFLOW, KeySlot(0)), Err(SlotError::Lost(WORKFLOW, KeySlot(0))));
     assert_eq!(KeyFiles::names(&none), Ok(BTreeSet::new()));
     drop(none);
-    assert!(!contents.exists());
+    assert_eq!(folder.names().unwrap(), None);
     // As a start leaves it that was cut off in its first moment.
-    fs::create_dir(&contents).unwrap();
+    folder.prepare().unwrap();
     assert_eq!(KeyFiles::names(&read(&lives(1)).unwrap()), Ok(BTreeSet::new()));
 
-    let first = ring(folder.path());
+    let first = ring(folder);
     let (slot, key) = first.take(WORKFLOW).unwrap();
     first.note(WORKFLOW, slot, owner(7), first.tags(WORKFLOW, slot, &["447700900001"]).unwrap());
     let lasting = first.lasting_hash(LastingKey::OptOuts, b"x");
     drop(first);
-    fs::write(contents.join("w.00000009.new"), "the rest of a segment").unwrap();
-    let before = all_files(&contents);
-    // As on a disk that takes nothing: the files cannot be opened to be written.
-    let set_mode = |mode| {
-        for name in before.keys() {
-            let mode = fs::Permissions::from_mode(mode);
-            fs::set_permissions(contents.join(name), mode).unwrap();
-        }
-    };
-    set_mode(0o400);
+    put_file(folder, "w.00000009.new", b"the rest of a segment");
+    let before = all_files(folder);
+    closing.close(true);
     for store in [lives(1), goes_on(2, &[1], 0)] {
         let read = read(&store).unwrap();
         assert_eq!(read.key(WORKFLOW, slot).unwrap().as_ref(), Some(&key));
@@ -561,19 +623,23 @@ fn keys_that_are_only_read_are_all_there_and_nothing_is_written() {
         assert_eq!((read.figures().notes, read.expect(&[])), (0, BTreeMap::new()));
         read.close().unwrap();
     }
-    assert_eq!(all_files(&contents), before);
-    set_mode(0o600);
+    assert_eq!(all_files(folder), before);
     assert!(read(&lives(3)).is_err(), "another store's");
 }
 
 #[test]
 fn a_restored_store_opens_every_key_that_was_given_out_and_has_none_that_was_not() {
-    let folder = quick_folder();
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let data = SledOptions { folder: folder.path().join("data"), cache_bytes: 1 << 24 };
     let store = data.open().unwrap();
     let opened = |store: &JournalStore, data: &SledOptions| {
         let lives = StoreLives::of(&*store.reader());
-        KeyRing::open(&data.folder.join(KEY_FOLDER), &lives, Arc::new(OneKey::new(1))).unwrap()
+        KeyRing::open(
+            KeyFolderOnDisk::at(data.folder.join(KEY_FOLDER)),
+            &lives,
+            Arc::new(OneKey::new(1)),
+        )
+        .unwrap()
     };
     // Of two lives, and more than a page of the second.
     let (mut given, mut rings) = (BTreeMap::new(), Vec::new());
@@ -627,17 +693,17 @@ fn a_restored_store_opens_every_key_that_was_given_out_and_has_none_that_was_not
     assert!(again.take(WORKFLOW).unwrap().0 > unused);
 }
 
-#[test]
-fn a_file_of_keys_that_nobody_can_read_is_in_a_backup_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = contents_made(&folder.path().join("contents"));
-    fs::write(contents.join("w.00000001"), "junk").unwrap();
-    fs::write(contents.join("w.00000002.new"), "half").unwrap();
-    let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(1))).unwrap();
+fn a_file_of_keys_that_nobody_can_read_is_in_a_backup_as_it_is(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    contents_made(folder);
+    put_file(folder, "w.00000001", b"junk");
+    put_file(folder, "w.00000002.new", b"half");
+    let read =
+        KeyRing::open_to_read(Arc::clone(folder), &lives(1), Arc::new(OneKey::new(1))).unwrap();
     let names: Vec<_> = KeyFiles::names(&read).unwrap().into_iter().collect();
     assert_eq!(names, ["index", "w.00000001"]);
     assert_eq!(KeyFiles::read(&read, "w.00000001").unwrap().unwrap(), b"junk");
-    let index = fs::read(contents.join("index")).unwrap();
+    let index = bytes_of(folder, "index");
     assert_eq!(KeyFiles::read(&read, "index").unwrap(), Some(index));
     for none in ["w.00000007", "../contents/index", "w.00000002.new"] {
         assert_eq!(KeyFiles::read(&read, none), Ok(None), "{none}");
@@ -666,16 +732,16 @@ fn two_keys() -> TwoKeys {
     TwoKeys(OneKey::new(2), OneKey::new(1))
 }
 
-#[test]
-fn a_segment_that_is_sealed_anew_opens_with_one_of_the_two_keys_wherever_that_is_cut_off() {
-    let folder = tempfile::tempdir().unwrap();
-    let (made, keys) = new_segment(folder.path(), 1);
-    let path = folder.path().join("w.00000003");
-    let mut file = fs::read(&path).unwrap();
+fn a_segment_that_is_sealed_anew_opens_with_one_of_the_two_keys_wherever_that_is_cut_off(
+    tried: &TriedFolder,
+) {
+    let folder = &tried.folder;
+    let (made, keys) = new_segment(folder, 1);
+    let mut file = bytes_of(folder, "w.00000003");
     let slot = *keys.keys().next().unwrap();
     let opens = |file: &[u8], wrap: &dyn Wrap| {
-        fs::write(&path, file).unwrap();
-        let segment = KeySegment::open(folder.path(), (WORKFLOW, 3), wrap, FileAccess::Read);
+        put_file(folder, "w.00000003", file);
+        let segment = KeySegment::open(folder, (WORKFLOW, 3), wrap, FileAccess::Read);
         segment.map(|segment| segment.key(slot).unwrap().as_ref() == keys.get(&slot))
     };
     made.recorded().take_written();
@@ -707,22 +773,22 @@ fn a_segment_that_is_sealed_anew_opens_with_one_of_the_two_keys_wherever_that_is
     }
 }
 
-#[test]
-fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = folder.path().join("contents");
-    let first = ring(folder.path());
+fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way(
+    tried: &TriedFolder,
+) {
+    let folder = &tried.folder;
+    let first = ring(folder);
     let given = first.take(WORKFLOW).unwrap();
     let opt_out = first.take(Family::OptOut).unwrap();
     let lasting = first.lasting_hash(LastingKey::OptOuts, b"x");
     drop(first);
     // One of another key, one torn in both copies, and one that is cut off behind its header.
-    KeySegment::create(&contents, (Family::Day, 0), &OneKey::new(3), 1).unwrap();
-    fs::write(contents.join("d.00000001"), "junk").unwrap();
-    KeySegment::create(&contents, (Family::Day, 2), &OneKey::new(1), 1).unwrap();
-    let short = File::options().write(true).open(contents.join("d.00000002")).unwrap();
-    short.set_len(4096).unwrap();
-    let open = |wrap: Arc<dyn Wrap>| KeyRing::open(&contents, &lives(1), wrap).unwrap();
+    KeySegment::create(folder, (Family::Day, 0), &OneKey::new(3), 1).unwrap();
+    put_file(folder, "d.00000001", b"junk");
+    KeySegment::create(folder, (Family::Day, 2), &OneKey::new(1), 1).unwrap();
+    let short = bytes_of(folder, "d.00000002");
+    put_file(folder, "d.00000002", &short[..4096]);
+    let open = |wrap: Arc<dyn Wrap>| KeyRing::open(Arc::clone(folder), &lives(1), wrap).unwrap();
     let second = open(Arc::new(two_keys()));
     assert_eq!(second.expect(&[]).len(), 3);
     let second = second.begin(&[]).unwrap();
@@ -753,42 +819,39 @@ fn all_files_are_sealed_anew_and_those_that_no_key_opens_stand_in_nobody_s_way()
     assert_eq!(third.lasting_hash(LastingKey::OptOuts, b"x"), lasting);
 }
 
-#[test]
-fn a_file_that_a_newer_program_may_open_keeps_the_key_of_before() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = contents_made(&folder.path().join("contents"));
-    KeySegment::create(&contents, (WORKFLOW, 0), &OneKey::new(1), 1).unwrap();
-    KeySegment::create(&contents, (WORKFLOW, 1), &OneKey::new(1), 1).unwrap();
-    let path = contents.join("w.00000000");
-    let mut newer = fs::read(&path).unwrap();
+fn a_file_that_a_newer_program_may_open_keeps_the_key_of_before(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    contents_made(folder);
+    KeySegment::create(folder, (WORKFLOW, 0), &OneKey::new(1), 1).unwrap();
+    KeySegment::create(folder, (WORKFLOW, 1), &OneKey::new(1), 1).unwrap();
+    let mut newer = bytes_of(folder, "w.00000000");
     let magic = b"dispatch keys\n".len();
     let end = magic + 14 + usize::from(newer[magic + 12]);
     newer[magic] = 2;
     let sum = crc32fast::hash(&newer[..end]).to_le_bytes();
     newer[end..end + 4].copy_from_slice(&sum);
-    fs::write(&path, &newer).unwrap();
-    let ring = KeyRing::open(&contents, &lives(1), Arc::new(two_keys())).unwrap();
+    put_file(folder, "w.00000000", &newer);
+    let ring = KeyRing::open(Arc::clone(folder), &lives(1), Arc::new(two_keys())).unwrap();
     let ring = ring.begin(&[]).unwrap();
     let why = ring.seal_anew(&|_| {}).unwrap_err().to_string();
     assert!(why.contains("version 2"), "{why}");
     drop(ring);
-    let others = KeyRing::open(&contents, &lives(1), Arc::new(OneKey::new(2))).unwrap();
+    let others = KeyRing::open(Arc::clone(folder), &lives(1), Arc::new(OneKey::new(2))).unwrap();
     assert_eq!(others.expect(&[]).len(), 1, "the others are sealed anew all the same");
-    let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(2))).unwrap();
+    let read =
+        KeyRing::open_to_read(Arc::clone(folder), &lives(1), Arc::new(OneKey::new(2))).unwrap();
     assert_eq!(read.seal_anew(&|_| {}), Err(SlotError::ReadOnly));
 }
 
-#[test]
-fn a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = folder.path().join("contents");
+fn a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone(tried: &TriedFolder) {
+    let folder = &tried.folder;
     for number in 0..3 {
-        KeySegment::create(&contents_made(&contents), (WORKFLOW, number), &OneKey::new(1), 1)
-            .unwrap();
+        contents_made(folder);
+        KeySegment::create(folder, (WORKFLOW, number), &OneKey::new(1), 1).unwrap();
     }
-    fs::remove_file(contents.join("w.00000000")).unwrap();
-    fs::write(contents.join("w.00000001"), "junk").unwrap();
-    let opened = opened(folder.path()).unwrap();
+    folder.remove("w.00000000").unwrap();
+    put_file(folder, "w.00000001", b"junk");
+    let opened = opened(folder).unwrap();
     assert!(damaged(opened.expect(&[]).pop_first().map(|(_, error)| error)).contains("neither"));
     let highest = KeySlot::new(2, 2047);
     let used = [KeySlot::new(0, 5), KeySlot::new(1, 5), highest].map(|slot| (WORKFLOW, slot));
@@ -806,14 +869,13 @@ fn a_segment_that_is_lost_or_damaged_costs_its_own_keys_alone() {
     assert_eq!((figures.segments, figures.unreadable), (2, 1));
 }
 
-#[test]
-fn the_number_of_a_lost_segment_is_never_used_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = ring(folder.path());
+fn the_number_of_a_lost_segment_is_never_used_again(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let first = ring(folder);
     let (slot, _) = first.take(WORKFLOW).unwrap();
     first.kill();
-    fs::remove_file(folder.path().join("contents/w.00000000")).unwrap();
-    let opened = opened(folder.path()).unwrap();
+    folder.remove("w.00000000").unwrap();
+    let opened = opened(folder).unwrap();
     // The index tells that it was there.
     let lost = SlotError::Lost(WORKFLOW, KeySlot::new(0, 0));
     assert_eq!(opened.expect(&[(WORKFLOW, 0)]), [((WORKFLOW, 0), lost)].into());
@@ -824,15 +886,13 @@ fn the_number_of_a_lost_segment_is_never_used_again() {
 }
 
 /// A folder with an index and nothing else.
-fn contents_made(contents: &Path) -> std::path::PathBuf {
-    drop(KeyRing::open(contents, &lives(1), Arc::new(OneKey::new(1))).unwrap());
-    contents.to_owned()
+fn contents_made(folder: &Arc<dyn KeyFolder>) {
+    drop(opened(folder).unwrap());
 }
 
-#[test]
-fn what_is_noted_is_written_with_how_far_and_found_in_the_next_life() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = ring(folder.path());
+fn what_is_noted_is_written_with_how_far_and_found_in_the_next_life(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let first = ring(folder);
     let taken: Vec<_> = (0..10).map(|_| first.take(WORKFLOW).unwrap().0).collect();
     let note = |ring: &KeyRing, slot: KeySlot| {
         let tags = ring.tags(WORKFLOW, slot, &["447700900001", "+447700900001", "a"]).unwrap();
@@ -848,7 +908,7 @@ fn what_is_noted_is_written_with_how_far_and_found_in_the_next_life() {
     assert_eq!(first.find(Family::Inbound, &["447700900001"]).unwrap(), []);
     let hash = first.lasting_hash(LastingKey::OptOuts, b"x");
     drop(first);
-    let opened = opened(folder.path()).unwrap();
+    let opened = opened(folder).unwrap();
     assert_eq!((opened.cursor(), opened.is_new()), (Cursor(10), false));
     let second = opened.begin(&[]).unwrap();
     assert_eq!(second.find(WORKFLOW, &["447700900001"]).unwrap(), of(&taken[2..]));
@@ -861,17 +921,16 @@ fn what_is_noted_is_written_with_how_far_and_found_in_the_next_life() {
     assert_eq!(second.take(WORKFLOW).unwrap().0, next);
 }
 
-#[test]
-fn who_waits_is_told_when_no_key_can_be_made_and_gets_one_when_it_can() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = folder.path().join("contents");
-    let ring = ring(folder.path());
-    fs::rename(&contents, folder.path().join("away")).unwrap();
+fn who_waits_is_told_when_no_key_can_be_made_and_gets_one_when_it_can(tried: &TriedFolder) {
+    let closing = ClosedFolder::over(tried);
+    let folder = &(Arc::clone(&closing) as Arc<dyn KeyFolder>);
+    let ring = ring(folder);
+    closing.close(true);
     // Whatever was made before that is given out.
     let failed = (0..4 * 8 * PAGE_SLOTS).find_map(|_| ring.take(WORKFLOW).err());
     assert!(matches!(failed, Some(SlotError::Io(_))), "{failed:?}");
     assert!(ring.figures().failures > 0 && ring.figures().waits > 0);
-    fs::rename(folder.path().join("away"), &contents).unwrap();
+    closing.close(false);
     let (slot, key) = ring.take(WORKFLOW).unwrap();
     assert_eq!(ring.key(WORKFLOW, slot), Ok(Some(key)));
     ring.close().unwrap();
@@ -879,29 +938,29 @@ fn who_waits_is_told_when_no_key_can_be_made_and_gets_one_when_it_can() {
     assert_eq!(ring.take(WORKFLOW), Err(SlotError::Closed));
     ring.close().unwrap();
     // None of those that could not be made is missed.
-    let again = opened(folder.path()).unwrap();
+    let again = opened(folder).unwrap();
     assert_eq!(again.expect(&[(WORKFLOW, 0)]), BTreeMap::new());
 }
 
 /// A folder that was copied without some of its files says which, until nobody needs them any more.
-#[test]
-fn a_file_that_is_missing_among_others_is_told_of_until_it_is_past_retention() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = contents_made(&folder.path().join("contents"));
+fn a_file_that_is_missing_among_others_is_told_of_until_it_is_past_retention(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    contents_made(folder);
     for number in 0..5 {
-        KeySegment::create(&contents, (WORKFLOW, number), &OneKey::new(1), 1).unwrap();
+        KeySegment::create(folder, (WORKFLOW, number), &OneKey::new(1), 1).unwrap();
     }
-    KeySegment::create(&contents, (Family::OptOut, 1), &OneKey::new(1), 1).unwrap();
+    KeySegment::create(folder, (Family::OptOut, 1), &OneKey::new(1), 1).unwrap();
     for name in ["w.00000000", "w.00000002"] {
-        fs::remove_file(contents.join(name)).unwrap();
+        folder.remove(name).unwrap();
     }
     let lost =
         |family, number| ((family, number), SlotError::Lost(family, KeySlot::new(number, 0)));
     let from = [(WORKFLOW, 1), (Family::OptOut, 0)];
     let wanted = BTreeMap::from([lost(WORKFLOW, 2), lost(Family::OptOut, 0)]);
-    let read = KeyRing::open_to_read(&contents, &lives(1), Arc::new(OneKey::new(1))).unwrap();
+    let read =
+        KeyRing::open_to_read(Arc::clone(folder), &lives(1), Arc::new(OneKey::new(1))).unwrap();
     assert_eq!((read.expect(&from), read.figures().unreadable), (wanted.clone(), 2));
-    let opened = opened(folder.path()).unwrap();
+    let opened = opened(folder).unwrap();
     assert_eq!(opened.expect(&[(WORKFLOW, 3), (Family::OptOut, 1)]), BTreeMap::new());
     assert_eq!(opened.expect(&from), wanted);
     assert_eq!(opened.has_key(WORKFLOW, KeySlot::new(1, 5)), Ok(true));
@@ -913,27 +972,25 @@ fn a_file_that_is_missing_among_others_is_told_of_until_it_is_past_retention() {
     assert_eq!(ring.figures().unreadable, 1, "of another family");
     ring.seal_anew(&|_| {}).unwrap();
     // One that goes while it is in use is noticed before it is needed.
-    fs::remove_file(contents.join("w.00000003")).unwrap();
+    folder.remove("w.00000003").unwrap();
     assert_eq!(ring.figures().unreadable, 2);
     assert_eq!(ring.tables()[1], ("unreadable_key_segments", 2));
 }
 
 /// However far the number of a stray file is from all others.
-#[test]
-fn so_many_missing_files_are_told_of_and_no_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let contents = contents_made(&folder.path().join("contents"));
-    KeySegment::create(&contents, (WORKFLOW, 4_000_000_000), &OneKey::new(1), 1).unwrap();
-    let missing = opened(folder.path()).unwrap().expect(&[(WORKFLOW, 0)]);
+fn so_many_missing_files_are_told_of_and_no_more(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    contents_made(folder);
+    KeySegment::create(folder, (WORKFLOW, 4_000_000_000), &OneKey::new(1), 1).unwrap();
+    let missing = opened(folder).unwrap().expect(&[(WORKFLOW, 0)]);
     assert_eq!(missing.len(), 4096);
 }
 
 /// Both kinds of keys keep the same promises.
-#[test]
-fn keys_in_memory_and_in_files_do_the_same() {
-    let folder = tempfile::tempdir().unwrap();
+fn keys_in_memory_and_in_files_do_the_same(tried: &TriedFolder) {
+    let folder = &tried.folder;
     let kinds: [Box<dyn ContentKeys>; 2] =
-        [Box::new(ring(folder.path())), Box::new(MemoryKeys::new([7; 32]))];
+        [Box::new(ring(folder)), Box::new(MemoryKeys::new([7; 32]))];
     for keys in kinds {
         let [(one, one_s), (other, other_s)] = [(); 2].map(|()| keys.take(WORKFLOW).unwrap());
         assert!(one < other && one_s != other_s);
@@ -977,11 +1034,9 @@ fn keys_in_memory_follow_from_their_seed_and_outlive_a_life() {
 }
 
 /// What is past retention needs no keys: whole files of them go, and the others stay.
-#[test]
-fn retired_segments_leave_nothing_and_the_others_open_after_a_restart() {
-    let folder = quick_folder();
-    let at = folder.path().join("contents");
-    let begun = || ring(folder.path());
+fn retired_segments_leave_nothing_and_the_others_open_after_a_restart(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let begun = || ring(folder);
     let mut kept = Vec::new();
     for _ in 0..3 {
         // Each life begins another page; eight of them fill a segment.
@@ -993,14 +1048,14 @@ fn retired_segments_leave_nothing_and_the_others_open_after_a_restart() {
     let ring = begun();
     let last = kept.last().unwrap().0.segment();
     assert!(last >= 2, "{last}");
-    let files = |at: &Path| {
-        let names = fs::read_dir(at).unwrap().map(|it| it.unwrap().file_name());
-        names.filter(|name| name.to_str().unwrap().starts_with("w.")).count()
+    let files = || {
+        let names = folder.names().unwrap().unwrap();
+        names.into_iter().filter(|name| name.starts_with("w.")).count()
     };
-    let before = files(&at);
+    let before = files();
     assert_eq!(ring.retire_before(WORKFLOW, last), Ok(last as usize));
     assert_eq!(ring.retire_before(WORKFLOW, last), Ok(0), "once");
-    assert!(files(&at) <= before + 1 - last as usize, "one may be made meanwhile");
+    assert!(files() <= before + 1 - last as usize, "one may be made meanwhile");
     let opens = |ring: &KeyRing, slot| ring.key(WORKFLOW, slot).ok().flatten();
     let same = |ring: &KeyRing| {
         for (slot, key) in &kept {
@@ -1015,10 +1070,11 @@ fn retired_segments_leave_nothing_and_the_others_open_after_a_restart() {
 
 #[test]
 fn a_segment_that_cannot_be_made_leaves_no_file() {
-    let folder = quick_folder();
+    let folder = tempfile::tempdir().unwrap();
     // Nothing can be renamed to that.
     fs::create_dir_all(folder.path().join("w.00000000/in-the-way")).unwrap();
-    let made = KeySegment::create(folder.path(), (WORKFLOW, 0), &OneKey::new(1), 1);
+    let made =
+        KeySegment::create(&KeyFolderOnDisk::at(folder.path()), (WORKFLOW, 0), &OneKey::new(1), 1);
     assert!(matches!(made, Err(SlotError::Io(_))));
     let left: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
@@ -1026,29 +1082,106 @@ fn a_segment_that_cannot_be_made_leaves_no_file() {
 }
 
 /// Wherever it is cut off, a segment that is retired opens whole or is gone, and is retired by the next who tries.
-#[test]
-fn a_segment_that_is_being_retired_is_whole_or_gone_whenever_the_power_went() {
-    let folder = quick_folder();
-    let (made, pages) =
-        KeySegment::create(folder.path(), (WORKFLOW, 0), &OneKey::new(1), 1).unwrap();
+fn a_segment_that_is_being_retired_is_whole_or_gone_whenever_the_power_went(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    folder.prepare().unwrap();
+    let is_there = || folder.names().unwrap().unwrap_or_default().contains("w.00000000");
+    let (made, pages) = KeySegment::create(folder, (WORKFLOW, 0), &OneKey::new(1), 1).unwrap();
     let (slot, key) = all_of(pages).pop_first().unwrap();
-    let path = folder.path().join("w.00000000");
-    let mut file = fs::read(&path).unwrap();
+    let mut file = bytes_of(folder, "w.00000000");
     made.recorded().take_written();
     made.retire().unwrap();
-    assert!(!path.exists());
+    assert!(!is_there());
     let mut keys = Vec::new();
     for step in made.recorded().take_written() {
         if let WriteStep::At(at, bytes) = step {
             put(&mut file, at, &bytes);
         }
-        fs::write(&path, &file).unwrap();
-        keys.push(segment(folder.path(), 0).unwrap().key(slot).unwrap());
+        put_file(folder, "w.00000000", &file);
+        keys.push(segment(folder, 0).unwrap().key(slot).unwrap());
     }
     assert!(keys.iter().flatten().all(|found| *found == key));
     assert_eq!(keys.last(), Some(&None));
-    let gone = segment(folder.path(), 0).unwrap();
+    let gone = segment(folder, 0).unwrap();
     assert!(gone.is_gone());
     gone.retire().unwrap();
-    assert!(!path.exists());
+    assert!(!is_there());
+}
+
+/// Each promise at the moment that its call returns.
+fn what_is_durable_when_a_call_returns_outlives_a_crash(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    contents_made(folder);
+    let (made, mut keys) = new_segment(folder, 1);
+    let again = || segment(&tried.after_crash().folder, 3).unwrap();
+    keys.extend(all_of(made.add_pages(1).unwrap()));
+    let found = again();
+    assert_eq!(found.pages(), 2);
+    for (slot, key) in &keys {
+        assert_eq!(found.key(*slot).unwrap().as_ref(), Some(key));
+    }
+    let noted = |number: u64| {
+        let tags = Box::from([made.tag("447700900001")]);
+        SlotNote { slot: KeySlot::new(3, number as u16), owner: owner(number), tags }
+    };
+    // At rest each use opens the file for itself.
+    for is_at_rest in [false, true] {
+        if is_at_rest {
+            made.rest();
+        }
+        let number = 1 + u64::from(is_at_rest);
+        let slot = noted(number).slot;
+        made.note(&[noted(number)]).unwrap();
+        assert_eq!(again().find(&["447700900001"]).unwrap(), [(slot, owner(number))]);
+        made.destroy(&BTreeSet::from([slot])).unwrap();
+        assert_eq!((again().key(slot), again().owned().unwrap()), (Ok(None), Vec::new()));
+    }
+    made.seal_anew(&two_keys()).unwrap();
+    let left = tried.after_crash().folder;
+    assert!(KeySegment::open(&left, (WORKFLOW, 3), &OneKey::new(2), FileAccess::Read).is_ok());
+    // The index with each segment, and its cursor at the end.
+    let ring = ring(folder);
+    let (slot, _) = ring.take(Family::Day).unwrap();
+    let left = opened(&tried.after_crash().folder).unwrap();
+    assert_eq!(left.has_key(Family::Day, slot), Ok(true));
+    assert_eq!(left.expect(&[(Family::Day, 0)]).len(), 1, "the one that is sealed anew");
+    ring.noted_through(Cursor(10));
+    // Written, and not synced by that.
+    ring.find(Family::Day, &["a"]).unwrap();
+    ring.close().unwrap();
+    assert_eq!(opened(&tried.after_crash().folder).unwrap().cursor(), Cursor(10));
+}
+
+/// On a disk what is open of it may still be read, and never by whoever opens it.
+fn a_file_that_goes_while_it_is_open_is_lost_and_comes_back_by_nothing(tried: &TriedFolder) {
+    let folder = &tried.folder;
+    let (made, keys) = new_segment(folder, 1);
+    let (slot, key) = keys.into_iter().next().unwrap();
+    let names = || folder.names().unwrap().unwrap_or_default();
+    let lost = SlotError::Lost(WORKFLOW, KeySlot::new(3, 0));
+    assert!(!made.is_lost(&names()));
+    folder.remove("w.00000003").unwrap();
+    let note = [SlotNote { slot, owner: owner(1), tags: Box::default() }];
+    for is_at_rest in [false, true] {
+        if is_at_rest {
+            made.rest();
+            assert_eq!(made.key(slot), Err(lost.clone()));
+        }
+        assert!([Ok(Some(key.clone())), Err(lost.clone())].contains(&made.key(slot)));
+        let done = [
+            made.note(&note),
+            made.add_pages(1).map(drop),
+            made.seal_anew(&OneKey::new(1)),
+            made.find(&["447700900001"]).map(drop),
+            made.owned().map(drop),
+            made.image(slot).map(drop),
+        ];
+        for done in done {
+            assert!(done == Ok(()) && !is_at_rest || done == Err(lost.clone()), "{done:?}");
+        }
+        assert!(made.is_lost(&names()) && names().is_empty());
+    }
+    assert_eq!(made.retire(), Err(lost.clone()));
+    let again = KeySegment::seal_file_anew(folder, (WORKFLOW, 3), &OneKey::new(1));
+    assert_eq!(again, Err(lost));
 }

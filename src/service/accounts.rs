@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use dispatch_contract::{Account, Channel, ChannelSender, Endpoint, ExternalFields};
 use uuid::Uuid;
 
-use super::StartError;
+use super::{StartError, contents};
 use crate::{
     access::{
         Access, Accounts, Applications, LimitsByTenant, MasterKey, MasterKeys, Rotation,
@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigError, SecretSource, StoreKind, resolve_secret},
     engine::Senders,
     http::ExternalAccounts,
-    store::{KEY_FOLDER, Settings},
+    store::Settings,
 };
 
 /// The senders with an external account of their own.
@@ -83,7 +83,7 @@ pub(super) fn open_vault(config: &Config) -> Result<OpenedVault, StartError> {
         let file = config.store.data.join(MasterKeys::FILE);
         match config.store.kind {
             StoreKind::Sled if file.exists() || !config.store.read_only => {
-                let has_contents = config.store.data.join(KEY_FOLDER).exists();
+                let has_contents = !matches!(contents::key_folder(config).names(), Ok(None));
                 let has_previous = !config.access.master_key_previous.is_empty();
                 if !file.exists() && has_contents && !has_previous {
                     return Err(wrong(format!(

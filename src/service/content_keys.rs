@@ -54,7 +54,7 @@ mod tests {
             SealedHolders, Vault,
         },
         contents::{ContentKeys, Family, KeyRing, SlotKey},
-        store::{KeySlot, MemoryStore, Settings, Store, StoreLives},
+        store::{KeyFolderOnDisk, KeySlot, MemoryStore, Settings, Store, StoreLives},
     };
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -71,7 +71,8 @@ mod tests {
             let keys = MasterKeys::kept_in(&file).unwrap();
             let vault = Arc::new(Vault::with(&keys.current, &keys.previous).unwrap());
             let wrap = Arc::clone(&vault);
-            let ring = KeyRing::open(&folder.join("contents"), lives, wrap).unwrap();
+            let ring =
+                KeyRing::open(KeyFolderOnDisk::at(folder.join("contents")), lives, wrap).unwrap();
             assert!(ring.expect(&[]).is_empty());
             let ring = Arc::new(ring.begin(&[]).unwrap());
             let (held, limits) = (Arc::clone(settings), LimitsByTenant::default);
@@ -121,6 +122,9 @@ mod tests {
         assert!(life.ring.key(Family::OptOut, made_between).unwrap().is_some());
         drop(life);
         let old = Arc::new(Vault::new(&before.current).unwrap());
-        assert!(KeyRing::open(&folder.path().join("contents"), &lives, old).is_err());
+        assert!(
+            KeyRing::open(KeyFolderOnDisk::at(folder.path().join("contents")), &lives, old)
+                .is_err()
+        );
     }
 }

@@ -14,7 +14,10 @@ use crate::{
         newest_row_slot,
     },
     engine::InboundMessages,
-    store::{Cursor, Filter, KEY_FOLDER, KeySlot, Reader, Store, StoreError, StoreLives},
+    store::{
+        Cursor, Filter, KEY_FOLDER, KeyFolder, KeyFolderOnDisk, KeySlot, Reader, Store, StoreError,
+        StoreLives,
+    },
 };
 
 /// So many of the newest workflows are looked at for the slots that they use.
@@ -26,6 +29,11 @@ pub(super) struct OpenedContents {
     pub(super) ring: Option<Arc<KeyRing>>,
 }
 
+/// Where the keys of contents are kept beside the store that the configuration says.
+pub(super) fn key_folder(config: &Config) -> Arc<dyn KeyFolder> {
+    KeyFolderOnDisk::at(config.store.data.join(KEY_FOLDER))
+}
+
 /// The keys of the contents in `store`.
 pub(super) fn open(
     config: &Config,
@@ -35,11 +43,11 @@ pub(super) fn open(
     if config.store.kind == StoreKind::Memory {
         return in_memory();
     }
-    let (folder, reader) = (config.store.data.join(KEY_FOLDER), store.reader());
+    let (folder, reader) = (key_folder(config), store.reader());
     let lives = StoreLives::of(&*reader);
     let wrap = Arc::clone(vault);
     let ring = if config.store.read_only {
-        match KeyRing::open_to_read(&folder, &lives, wrap) {
+        match KeyRing::open_to_read(folder, &lives, wrap) {
             Ok(ring) => {
                 let unreadable =
                     ring.expect(&lost_keys::expected(store).map_err(StartError::Store)?);
@@ -57,14 +65,17 @@ pub(super) fn open(
             }
         }
     } else {
-        if !folder.exists() && reader.newest() > Cursor(0) {
+        let names = folder.names().map_err(|error| {
+            StartError::Store(StoreError::Io(format!("cannot read {}: {error}", folder.place())))
+        })?;
+        if names.is_none() && reader.newest() > Cursor(0) {
             return Err(refused(SlotError::Refused(format!(
                 "{} is missing, and with it the keys of all that the store holds: put it back, restore a \
                  backup, or look at the timelines with --read-only",
-                folder.display()
+                folder.place()
             ))));
         }
-        let opened = KeyRing::open(&folder, &lives, wrap).map_err(refused)?;
+        let opened = KeyRing::open(folder, &lives, wrap).map_err(refused)?;
         let unreadable = opened.expect(&lost_keys::expected(store).map_err(StartError::Store)?);
         let has_key = |slot| opened.has_key(Family::Workflow, slot);
         let on_lost = match config.store.accept_lost_keys {
@@ -175,8 +186,8 @@ mod tests {
         let vault = Arc::new(Vault::new(&MasterKey::random().unwrap()).unwrap());
         let lives = StoreLives::of(&*store.reader());
         let begun = || {
-            let at = folder.path().join(KEY_FOLDER);
-            let opened = KeyRing::open(&at, &lives, Arc::clone(&vault) as Arc<_>).unwrap();
+            let at = KeyFolderOnDisk::at(folder.path().join(KEY_FOLDER));
+            let opened = KeyRing::open(at, &lives, Arc::clone(&vault) as Arc<_>).unwrap();
             Arc::new(opened.begin(&[]).unwrap())
         };
         let mut ring = begun();

@@ -10,8 +10,8 @@ use crate::{
     },
     engine::{inbound_keys, opt_out_keys},
     store::{
-        CheckReport, Cursor, JournalStore, KEY_FOLDER, KeyFiles, KeySlot, Reader, Record,
-        SledOptions, Store, StoreError, StoreLives,
+        CheckReport, Cursor, JournalStore, KEY_FOLDER, KeyFiles, KeyFolderOnDisk, KeySlot, Reader,
+        Record, SledOptions, Store, StoreError, StoreLives,
     },
 };
 
@@ -41,8 +41,8 @@ pub fn check_keys(
         Ok(store) => store,
         Err(error) => return CheckedKeys::Nothing(error),
     };
-    let folder = options.folder.join(KEY_FOLDER);
-    if !folder.is_dir() {
+    let folder = KeyFolderOnDisk::at(options.folder.join(KEY_FOLDER));
+    if matches!(folder.names(), Ok(None)) {
         if store.reader().newest() > Cursor(0) {
             report.found(KEY_FOLDER, "it is missing, and with it all keys of contents");
         }
@@ -57,7 +57,7 @@ pub fn check_keys(
     };
     let has_key = vault.is_some();
     let wrap = vault.unwrap_or_else(|| Arc::new(LookOnly));
-    let ring = match KeyRing::open_to_read(&folder, &StoreLives::of(&*store.reader()), wrap) {
+    let ring = match KeyRing::open_to_read(folder, &StoreLives::of(&*store.reader()), wrap) {
         Ok(ring) => Arc::new(ring),
         Err(error) => {
             report.found(KEY_FOLDER, error.problem());

@@ -230,7 +230,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 /// Whether a file of keys may have this name: nothing in it leads out of its folder.
-fn is_key_file(name: &str) -> bool {
+pub(super) fn is_key_file(name: &str) -> bool {
     let is_segment = name.split_once('.').is_some_and(|(letter, number)| {
         letter.len() == 1
             && letter.bytes().all(|byte| byte.is_ascii_lowercase())

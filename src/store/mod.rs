@@ -27,6 +27,7 @@ mod check;
 pub(crate) mod codec;
 mod journal;
 mod key_files;
+mod key_folder;
 mod label_filter;
 mod memory;
 mod packed;
@@ -45,6 +46,9 @@ pub use journal::JournalStore;
 #[cfg(any(test, fuzzing))]
 pub(crate) use journal::{EndedLocation, JournalEntry};
 pub use key_files::{KEY_FILE_BYTES, KEY_FOLDER, KeyFiles};
+#[cfg(test)]
+pub(crate) use key_folder::tests::{TriedFolder, file_bytes, over_each_folder};
+pub use key_folder::{FileAccess, KEY_BLOCK, KeyFolder, KeyFolderOnDisk, OpenKeyFile};
 pub(crate) use label_filter::LabelFilter;
 pub use memory::MemoryStore;
 pub use read_only::ReadOnlyStore;

@@ -21,7 +21,7 @@ use dispatch::{
     contents::{ContentsKeeper, KeyRing},
     machine::{self, WorkflowId},
     pb::v1::WorkflowSpec,
-    store::{Filter, KEY_FOLDER, Reader, SledOptions, Store, StoreLives},
+    store::{Filter, KEY_FOLDER, KeyFolderOnDisk, Reader, SledOptions, Store, StoreLives},
 };
 use uuid::Uuid;
 
@@ -152,7 +152,11 @@ fn keeper(folder: &Path, reader: &dyn Reader) -> Result<ContentsKeeper, String> 
     let keys = MasterKeys::kept_in(&folder.join(MasterKeys::FILE))?;
     let vault = Vault::with(&keys.current, &keys.previous).map_err(|error| format!("{error:?}"))?;
     let lives = StoreLives::of(reader);
-    let ring = KeyRing::open_to_read(&folder.join(KEY_FOLDER), &lives, Arc::new(vault));
+    let ring = KeyRing::open_to_read(
+        KeyFolderOnDisk::at(folder.join(KEY_FOLDER)),
+        &lives,
+        Arc::new(vault),
+    );
     ring.map(|ring| ContentsKeeper::new(Arc::new(ring))).map_err(|error| error.to_string())
 }
 

@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dispatch_contract::{Channel, UnixMillis};
 use uuid::Uuid;
@@ -8,15 +8,15 @@ use crate::{
     contents::{ContentKeys, KeyRing, damaged::DamagedReader, tests::OneKey},
     machine::Moment,
     shared::{engines, plans},
-    store::{MemoryStore, Store, StoreLives},
+    store::{KeyFolder, KeyFolderOnDisk, MemoryStore, Store, StoreLives, TriedFolder},
 };
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const HERE: &str = "447700900000";
 
-fn ring(folder: &Path, store: &MemoryStore) -> Arc<KeyRing> {
+fn ring(folder: &Arc<dyn KeyFolder>, store: &MemoryStore) -> Arc<KeyRing> {
     let lives = StoreLives::of(&*store.reader());
-    let opened = KeyRing::open(folder, &lives, Arc::new(OneKey::new(1))).unwrap();
+    let opened = KeyRing::open(Arc::clone(folder), &lives, Arc::new(OneKey::new(1))).unwrap();
     Arc::new(opened.begin(&[]).unwrap())
 }
 
@@ -30,7 +30,7 @@ fn create(store: &mut MemoryStore, keeper: &ContentsKeeper, number: u128) -> Wor
 }
 
 /// A life of the keys, and who seals with them.
-fn begun(folder: &Path, store: &MemoryStore) -> (Arc<KeyRing>, ContentsKeeper) {
+fn begun(folder: &Arc<dyn KeyFolder>, store: &MemoryStore) -> (Arc<KeyRing>, ContentsKeeper) {
     let ring = ring(folder, store);
     let keeper = ContentsKeeper::new(Arc::clone(&ring) as Arc<_>);
     (ring, keeper)
@@ -43,23 +43,23 @@ fn found(keys: &dyn ContentKeys) -> Vec<WorkflowId> {
 
 #[test]
 fn what_a_killed_process_did_not_write_is_noted_again_out_of_the_journal() {
-    for is_trimmed in [false, true] {
-        let folder = tempfile::tempdir().unwrap();
+    let kinds = || [TriedFolder::on_disk(), TriedFolder::in_rows()];
+    let cases = [false, true].into_iter().flat_map(|it| kinds().map(|tried| (it, tried)));
+    for (is_trimmed, tried) in cases {
         let mut store = MemoryStore::new();
-        let begun = |store: &MemoryStore| begun(folder.path(), store);
-        let (ring, keeper) = begun(&store);
+        let (ring, keeper) = begun(&tried.folder, &store);
         let written = create(&mut store, &keeper, 1);
         keeper.note_journal(&*store.reader()).unwrap();
         ring.close().unwrap();
         drop((ring, keeper));
 
-        let (ring, keeper) = begun(&store);
+        let (ring, keeper) = begun(&tried.folder, &store);
         assert_eq!(ring.noted(), store.reader().newest());
         let unwritten = create(&mut store, &keeper, 2);
         drop(keeper);
         Arc::into_inner(ring).unwrap().kill();
 
-        let (ring, keeper) = begun(&store);
+        let (ring, keeper) = begun(&tried.after_crash().folder, &store);
         assert_eq!(found(&*ring), [written]);
         if is_trimmed {
             // Its rows left the journal, and it is still open.
@@ -75,11 +75,11 @@ fn what_a_killed_process_did_not_write_is_noted_again_out_of_the_journal() {
 #[test]
 fn a_workflow_that_is_damaged_keeps_no_others_from_being_noted() {
     let (folder, mut store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
-    let (ring, keeper) = begun(folder.path(), &store);
+    let (ring, keeper) = begun(&KeyFolderOnDisk::at(folder.path()), &store);
     let [damaged, sound] = [1, 2].map(|number| create(&mut store, &keeper, number));
     drop(keeper);
     Arc::into_inner(ring).unwrap().kill();
-    let (ring, keeper) = begun(folder.path(), &store);
+    let (ring, keeper) = begun(&KeyFolderOnDisk::at(folder.path()), &store);
     let reader = DamagedReader { inner: store.reader(), damaged };
     keeper.note_journal(&reader).unwrap();
     assert_eq!(found(&*ring), [sound]);
@@ -98,11 +98,11 @@ fn a_workflow_that_is_damaged_keeps_no_others_from_being_noted() {
 #[test]
 fn a_key_that_cannot_be_read_for_a_moment_is_noted_when_it_can() {
     let (folder, mut store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
-    let (ring, keeper) = begun(folder.path(), &store);
+    let (ring, keeper) = begun(&KeyFolderOnDisk::at(folder.path()), &store);
     let id = create(&mut store, &keeper, 1);
     drop(keeper);
     Arc::into_inner(ring).unwrap().kill();
-    let (ring, keeper) = begun(folder.path(), &store);
+    let (ring, keeper) = begun(&KeyFolderOnDisk::at(folder.path()), &store);
     let file = folder.path().join("w.00000000");
     let whole = std::fs::read(&file).unwrap();
     std::fs::File::options().write(true).open(&file).unwrap().set_len(4096).unwrap();
