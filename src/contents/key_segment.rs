@@ -313,8 +313,8 @@ impl KeySegment {
         let file = self.file()?;
         let mut header = self.header();
         let failed = |error: io::Error| self.at.failed("cannot write", &error);
+        let pages = header.pages.saturating_add(count).min(PAGES);
         let first = header.pages;
-        let pages = first.saturating_add(count).min(PAGES);
         let mut image = vec![0; usize::from(pages - first) * PAGE_BYTES];
         let keys = self.secrets.new_pages(&self.at, first, &mut image)?;
         file.write(&image, page_at(first)).and_then(|()| file.sync()).map_err(failed)?;

@@ -188,23 +188,22 @@ fn what_is_open_is_the_file_and_not_its_name(tried: &TriedFolder) {
 
 fn what_is_put_again_is_the_one_or_the_other_at_every_moment(tried: &TriedFolder) {
     let (folder, _file) = prepared(tried);
+    let look = |folder: &dyn KeyFolder| {
+        let file = folder.open("w.00000000", FileAccess::Read).unwrap();
+        let mut bytes = [0; 6000];
+        match file.read(&mut bytes, 0) {
+            Ok(count) => assert!(count == 6000 && bytes.iter().all(|byte| *byte == bytes[0])),
+            // Another was put since it was opened.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+        }
+    };
     std::thread::scope(|scope| {
-        let putting = scope.spawn(|| {
-            for number in 0..200 {
-                folder.put("w.00000000", &[number; 6000]).unwrap();
-            }
-        });
-        while !putting.is_finished() {
-            for folder in [&tried.folder, &tried.after_crash().folder] {
-                let file = folder.open("w.00000000", FileAccess::Read).unwrap();
-                let mut bytes = [0; 6000];
-                match file.read(&mut bytes, 0) {
-                    Ok(count) => {
-                        assert!(count == 6000 && bytes.iter().all(|byte| *byte == bytes[0]));
-                    }
-                    // Another was put since it was opened.
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
-                }
+        let looking = scope.spawn(|| (0..200).for_each(|_| look(folder)));
+        for number in 0.. {
+            folder.put("w.00000000", &[number as u8; 6000]).unwrap();
+            look(&*tried.after_crash().folder);
+            if looking.is_finished() {
+                break;
             }
         }
     });
