@@ -77,7 +77,8 @@ pub fn chunk_again(row: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut again = codec::BatchEncoder::default();
     let place = || "a fuzzed row".to_owned();
     for value in codec::BatchDecoder::of(row, place)?.iter(place) {
-        again.add(&value?.decode::<JournalEntry>()?, usize::MAX)?;
+        let value = value?;
+        again.add(value.number, &codec::bare(&value.decode::<JournalEntry>()?)?)?;
     }
     Ok(again.row())
 }

@@ -18,16 +18,35 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{ClockNote, Cursor, StoreError, codec};
+use crate::machine::Partition;
 
 /// A row: its key and its value.
 pub(super) type KeyedRow = (Vec<u8>, Bytes);
 
-/// Some entries of the journal in one value.
+/// Entries of the journal that follow one another.
 pub(super) struct RawChunk {
     /// The cursor of its first entry.
     pub(super) first: Cursor,
-    /// As [`codec::BatchEncoder`] makes it.
+    /// The entries of each partition that has some; all of them in one part where the backend does not keep
+    /// partitions [apart](Backend::is_partitioned).
+    pub(super) parts: Vec<ChunkPart>,
+}
+
+/// Some entries of a chunk in one value.
+pub(super) struct ChunkPart {
+    /// Whose they are; `None`: of all partitions.
+    pub(super) partition: Option<Partition>,
+    /// As [`codec::BatchEncoder`] makes it: each entry's number is how far behind the chunk's first it stands.
     pub(super) bytes: Bytes,
+}
+
+/// Where an entry of the journal is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EntryPlace {
+    /// The partition of the workflow that it is of.
+    pub(super) partition: Partition,
+    /// Its cursor.
+    pub(super) cursor: Cursor,
 }
 
 /// From which end of a range rows are read.
@@ -52,8 +71,8 @@ pub(super) enum Scanned {
 /// What is written at once or not at all.
 #[derive(Default)]
 pub(super) struct Writes {
-    /// New chunks, each under the cursor of its first entry.
-    pub(super) chunks: Vec<(Cursor, Vec<u8>)>,
+    /// New chunks.
+    pub(super) chunks: Vec<RawChunk>,
     /// Rows under their keys, or nothing any more.
     pub(super) rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// The journal's entries up to this one go.
@@ -63,6 +82,9 @@ pub(super) struct Writes {
 
 /// What keeps a journal and the rows beside it.
 pub(super) trait Backend: Send + Sync {
+    /// Whether it keeps what partitions have in the journal apart, so that one can be had without the others.
+    fn is_partitioned(&self) -> bool;
+
     /// The values under these keys, in their order.
     ///
     /// # Errors
@@ -87,11 +109,12 @@ pub(super) trait Backend: Send + Sync {
     /// If one of them cannot be read.
     fn chunks(&self, from: Cursor, bytes: usize) -> Result<Vec<RawChunk>, StoreError>;
 
-    /// The last chunks that do not begin behind these cursors, which are in order: each once, and in order.
+    /// The chunks that have these entries, if there are such, which are in the order of their cursors: each once, in
+    /// order, and with the parts that were asked for at least. There may be others with them.
     ///
     /// # Errors
     /// If one of them cannot be read.
-    fn chunks_with(&self, cursors: &[Cursor]) -> Result<Vec<RawChunk>, StoreError>;
+    fn chunks_with(&self, places: &[EntryPlace]) -> Result<Vec<RawChunk>, StoreError>;
 
     /// Makes `writes` durable. `newest` is the newest entry that is durable with them.
     ///
@@ -181,6 +204,18 @@ impl dyn Backend + '_ {
     }
 }
 
+impl RawChunk {
+    /// Of a backend that keeps all partitions together.
+    pub(super) fn whole(first: Cursor, bytes: Bytes) -> RawChunk {
+        RawChunk { first, parts: vec![ChunkPart { partition: None, bytes }] }
+    }
+
+    /// How many bytes its parts are.
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes.len()).sum()
+    }
+}
+
 impl Writes {
     /// Puts a value under a key.
     ///
@@ -198,10 +233,10 @@ impl Writes {
         self.rows.push((key, None));
     }
 
-    /// Puts a chunk whose first entry has this cursor.
-    pub(super) fn put_chunk(&mut self, first: Cursor, chunk: Vec<u8>) {
-        self.bytes += chunk.len();
-        self.chunks.push((first, chunk));
+    /// Puts a chunk of the journal.
+    pub(super) fn put_chunk(&mut self, chunk: RawChunk) {
+        self.bytes += chunk.bytes();
+        self.chunks.push(chunk);
     }
 
     /// How many bytes are put.

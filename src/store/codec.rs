@@ -45,33 +45,32 @@ fn with_checksum(mut row: Vec<u8>) -> Vec<u8> {
     row
 }
 
+/// A value as it stands among others of a row.
+///
+/// # Errors
+/// If it cannot be told in the format.
+pub(crate) fn bare<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    extended(value, Vec::new())
+}
+
 /// Several values in one row, compressed together. Each stands behind its length (u32,
-/// little-endian), so that one can be read without the others.
+/// little-endian) and its number, so that one can be read without the others.
 #[derive(Default)]
 pub(crate) struct BatchEncoder(Vec<u8>);
 
 impl BatchEncoder {
-    /// Adds a value. If that makes them longer than `most` before they are compressed, and it is not
-    /// the only one, then it begins another row, and the full one comes back.
+    /// Adds a [`bare`] value under a number, which is greater than those before.
     ///
     /// # Errors
-    /// If it cannot be told in the format; then the whole row is lost.
-    pub(crate) fn add<T: Serialize>(
-        &mut self,
-        value: &T,
-        most: usize,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    /// If its number cannot be told in the format.
+    pub(crate) fn add(&mut self, number: u32, value: &[u8]) -> Result<(), StoreError> {
         let at = self.0.len();
         self.0.extend([0; LENGTH]);
-        self.0 = extended(value, std::mem::take(&mut self.0))?;
+        self.0 = extended(&number, std::mem::take(&mut self.0))?;
+        self.0.extend(value);
         let length = (self.0.len() - at - LENGTH) as u32;
         self.0[at..at + LENGTH].copy_from_slice(&length.to_le_bytes());
-        if self.0.len() <= most || at == 0 {
-            return Ok(None);
-        }
-        let last = self.0.split_off(at);
-        let full = std::mem::replace(self, BatchEncoder(last));
-        Ok(Some(full.row()))
+        Ok(())
     }
 
     /// The row: behind the header, how long the values are (u32, little-endian), and a block of LZ4.
@@ -131,13 +130,22 @@ impl BatchDecoder {
                 return Some(Err(StoreError::Corrupt { place: place(), problem }));
             };
             rest = behind;
-            Some(Ok(Encoded { value, place: place.clone() }))
+            let numbered = postcard::take_from_bytes(value);
+            Some(match numbered {
+                Ok((number, value)) => Ok(Encoded { number, value, place: place.clone() }),
+                Err(error) => {
+                    rest = &[];
+                    Err(StoreError::Corrupt { place: place(), problem: error.to_string() })
+                }
+            })
         })
     }
 }
 
 /// One of several [`BatchDecoder`].
 pub(crate) struct Encoded<'a, P> {
+    /// Under which it was added.
+    pub(crate) number: u32,
     value: &'a [u8],
     place: P,
 }
@@ -195,31 +203,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_values_are_read_one_by_one_and_a_full_row_begins_another() {
-        let (mut values, mut rows) = (BatchEncoder::default(), Vec::new());
+    fn several_values_are_read_one_by_one_under_their_numbers() {
+        let mut values = BatchEncoder::default();
         for number in 0..10_u32 {
-            rows.extend(values.add(&("a value", number), 60).unwrap());
+            values.add(number * 100, &bare(&("a value", number)).unwrap()).unwrap();
         }
-        // Larger than a row may be, and alone in one.
-        rows.extend(values.add(&("b".repeat(100), 10_u32), 60).unwrap());
-        rows.push(values.row());
-        let rows: Vec<_> =
-            rows.iter().map(|row| BatchDecoder::of(row, String::new).unwrap()).collect();
-        let read = rows.iter().flat_map(|row| {
-            let values = row.iter(String::new);
-            values.map(|value| value.unwrap().decode::<(String, u32)>().unwrap().1)
+        let row = BatchDecoder::of(&values.row(), String::new).unwrap();
+        let read = row.iter(String::new).map(|value| {
+            let value = value.unwrap();
+            (value.number, value.decode::<(String, u32)>().unwrap().1)
         });
-        assert_eq!(read.collect::<Vec<_>>(), (0..=10).collect::<Vec<_>>());
-        assert!(
-            rows.len() > 3
-                && rows[..rows.len() - 1].iter().all(|BatchDecoder(row)| row.len() <= 60)
-        );
+        let wanted = (0..10).map(|number| (number * 100, number));
+        assert_eq!(read.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
     }
 
     #[test]
     fn values_that_are_not_what_they_say_are_noticed() {
         let mut values = BatchEncoder::default();
-        values.add(&"a value, a value, a value, a value", 1000).unwrap();
+        values.add(7, &bare(&"a value, a value, a value, a value").unwrap()).unwrap();
         let problem = |row: &[u8]| match BatchDecoder::of(row, String::new) {
             Ok(values) => values.iter(String::new).find_map(Result::err).map(|it| it.to_string()),
             Err(error) => Some(error.to_string()),

@@ -90,12 +90,16 @@ fn chunk(
         checked.found(place(), "it lies before the journal's edge");
         return Ok(());
     }
-    if !follows(*newest, chunk.first, origin) {
-        let (from, to) = (newest.0 + 1, chunk.first.0 - 1);
-        checked.found(place(), format!("the rows {from} to {to} before it are missing"));
-    }
     for entry in chunk.entries() {
         let (cursor, entry) = entry?;
+        if !follows(*newest, cursor, origin) {
+            let (from, to) = (newest.0 + 1, cursor.0 - 1);
+            let before = match cursor == chunk.first {
+                true => "it".to_owned(),
+                false => format!("row {} in it", cursor.0),
+            };
+            checked.found(place(), format!("the rows {from} to {to} before {before} are missing"));
+        }
         *newest = cursor;
         if let JournalEntry::Row { row, .. } = entry
             && row.cursor != cursor

@@ -14,11 +14,11 @@ use dispatch_contract::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    machine::WorkflowId,
+    machine::{Partition, WorkflowId},
     store::{
         Cursor, ReceiptKey, Record, Row, StoreError,
-        backend::{Backend, RawChunk, Writes, chunk_place},
-        codec::{BatchDecoder, BatchEncoder},
+        backend::{Backend, ChunkPart, EntryPlace, RawChunk, Writes, chunk_place},
+        codec::{self, BatchDecoder, BatchEncoder},
     },
 };
 
@@ -56,13 +56,18 @@ pub(crate) enum Previous {
 pub(super) struct Appender {
     first: Cursor,
     newest: Cursor,
-    values: BatchEncoder,
+    /// Whether each partition has a part of its own.
+    is_partitioned: bool,
+    parts: BTreeMap<Option<Partition>, BatchEncoder>,
+    /// How many bytes the entries of the chunk are.
+    bytes: usize,
 }
 
 impl Appender {
     /// Behind `newest`.
-    pub(super) fn behind(newest: Cursor) -> Self {
-        Appender { first: Cursor(newest.0 + 1), newest, values: BatchEncoder::default() }
+    pub(super) fn behind(newest: Cursor, is_partitioned: bool) -> Self {
+        let first = Cursor(newest.0 + 1);
+        Appender { first, newest, is_partitioned, parts: BTreeMap::new(), bytes: 0 }
     }
 
     /// The cursor that the next row will have.
@@ -75,21 +80,44 @@ impl Appender {
         entry: &JournalEntry,
         writes: &mut Writes,
     ) -> Result<(), StoreError> {
-        let overflow = self.values.add(entry, CHUNK)?;
-        if let Some(full) = overflow {
-            writes.put_chunk(self.first, full);
-            self.first = self.next();
+        let value = codec::bare(entry)?;
+        if self.bytes + value.len() > CHUNK {
+            self.close(writes);
         }
+        let partition = self.is_partitioned.then(|| entry.workflow().partition());
+        let number = (self.next().0 - self.first.0) as u32;
+        self.parts.entry(partition).or_default().add(number, &value)?;
+        self.bytes += value.len();
         self.newest = self.next();
         Ok(())
     }
 
     /// The newest cursor there is now.
-    pub(super) fn finish(self, writes: &mut Writes) -> Cursor {
-        if self.newest >= self.first {
-            writes.put_chunk(self.first, self.values.row());
-        }
+    pub(super) fn finish(mut self, writes: &mut Writes) -> Cursor {
+        self.close(writes);
         self.newest
+    }
+
+    /// What follows stands in another chunk.
+    fn close(&mut self, writes: &mut Writes) {
+        let parts = std::mem::take(&mut self.parts).into_iter();
+        let parts: Vec<_> = parts
+            .map(|(partition, values)| ChunkPart { partition, bytes: values.row().into() })
+            .collect();
+        if !parts.is_empty() {
+            writes.put_chunk(RawChunk { first: self.first, parts });
+        }
+        (self.first, self.bytes) = (self.next(), 0);
+    }
+}
+
+impl JournalEntry {
+    /// Whose it is.
+    pub(super) fn workflow(&self) -> WorkflowId {
+        match self {
+            JournalEntry::Row { row, .. } => row.workflow,
+            JournalEntry::Compacted { workflow, .. } => *workflow,
+        }
     }
 }
 
@@ -98,19 +126,22 @@ pub(super) struct Chunk {
     /// The cursor of its first entry.
     pub(super) first: Cursor,
     end: Cursor,
-    values: BatchDecoder,
+    parts: Vec<(Option<Partition>, BatchDecoder)>,
 }
 
 impl Chunk {
     pub(super) fn of(raw: &RawChunk) -> Result<Self, StoreError> {
         let first = raw.first;
-        let values = BatchDecoder::of(&raw.bytes, || chunk_place(first))?;
-        let mut end = first;
-        for value in values.iter(|| chunk_place(first)) {
-            value?;
-            end.0 += 1;
+        let place = || chunk_place(first);
+        let (mut end, mut parts) = (first, Vec::with_capacity(raw.parts.len()));
+        for part in &raw.parts {
+            let values = BatchDecoder::of(&part.bytes, place)?;
+            for value in values.iter(place) {
+                end = end.max(Cursor(cursor(first, value?.number).0.saturating_add(1)));
+            }
+            parts.push((part.partition, values));
         }
-        Ok(Chunk { first, end, values })
+        Ok(Chunk { first, end, parts })
     }
 
     /// The cursor behind its last entry.
@@ -120,25 +151,43 @@ impl Chunk {
 
     /// How many bytes its entries are.
     pub(super) fn bytes(&self) -> usize {
-        self.values.bytes()
+        self.parts.iter().map(|(_, values)| values.bytes()).sum()
     }
 
     /// Its entries, in order.
     pub(super) fn entries(
         &self,
     ) -> impl Iterator<Item = Result<(Cursor, JournalEntry), StoreError>> {
-        let cursors = (self.first.0..).map(Cursor);
-        let values = self.values.iter(self.place());
-        cursors.zip(values).map(|(cursor, value)| Ok((cursor, value?.decode()?)))
+        let values = self.parts.iter().flat_map(|(_, values)| values.iter(self.place()));
+        // Those of one part are in order. What cannot be read comes first: nothing of the chunk is used then.
+        let mut values: Vec<_> = values.collect();
+        if self.parts.len() > 1 {
+            values.sort_by_key(|value| value.as_ref().map_or(0, |value| value.number));
+        }
+        let first = self.first;
+        values.into_iter().map(move |value| {
+            let value = value?;
+            Ok((cursor(first, value.number), value.decode()?))
+        })
     }
 
-    /// The entry at a cursor; `None` if it is in another chunk.
-    fn entry(&self, cursor: Cursor) -> Result<Option<JournalEntry>, StoreError> {
-        if !(self.first..self.end).contains(&cursor) {
+    /// The entry at a cursor of a partition; `None` if it is in another chunk.
+    fn entry(&self, place: EntryPlace) -> Result<Option<JournalEntry>, StoreError> {
+        let Some((_, values)) = self.parts.iter().find(|part| has(part, place.partition)) else {
             return Ok(None);
+        };
+        for value in values.iter(self.place()) {
+            let value = value?;
+            if cursor(self.first, value.number) == place.cursor {
+                return value.decode().map(Some);
+            }
         }
-        let value = self.values.iter(self.place()).nth((cursor.0 - self.first.0) as usize);
-        value.map(|value| value?.decode()).transpose()
+        Ok(None)
+    }
+
+    /// Whether it has what there is of a partition.
+    fn has(&self, partition: Partition) -> bool {
+        self.parts.iter().any(|part| has(part, partition))
     }
 
     fn place(&self) -> impl Fn() -> String + Clone + use<> {
@@ -147,11 +196,54 @@ impl Chunk {
     }
 }
 
+fn has((of, _): &(Option<Partition>, BatchDecoder), partition: Partition) -> bool {
+    of.is_none_or(|of| of == partition)
+}
+
+/// The cursor of an entry in the chunk that begins at `first`.
+fn cursor(first: Cursor, number: u32) -> Cursor {
+    Cursor(first.0.saturating_add(u64::from(number)))
+}
+
 /// The newest entry's cursor.
 pub(super) fn newest(backend: &dyn Backend) -> Result<Option<Cursor>, StoreError> {
-    let last = backend.chunks_with(&[Cursor(u64::MAX - 1)])?.pop();
+    let last = backend.chunks(Cursor(u64::MAX - 1), 1)?.pop();
     let last = last.map(|raw| Chunk::of(&raw)).transpose()?;
     Ok(last.and_then(|last| last.end.0.checked_sub(1)).map(Cursor))
+}
+
+/// Entries that are looked for, each with who wants it. The workflows of one entry are of one partition.
+pub(super) struct WantedEntries<W>(BTreeMap<Cursor, (Partition, Vec<W>)>);
+
+impl<W> WantedEntries<W> {
+    pub(super) fn new() -> WantedEntries<W> {
+        WantedEntries(BTreeMap::new())
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, place: EntryPlace, who: W) {
+        self.0.entry(place.cursor).or_insert((place.partition, Vec::new())).1.push(who);
+    }
+
+    /// The first that is looked for.
+    pub(super) fn first(&self) -> Option<Cursor> {
+        self.0.keys().next().copied()
+    }
+
+    fn places(&self) -> Vec<EntryPlace> {
+        let places = self.0.iter();
+        places
+            .map(|(cursor, (partition, _))| EntryPlace { partition: *partition, cursor: *cursor })
+            .collect()
+    }
+
+    /// The last before a cursor that a chunk may have.
+    fn take_last(&mut self, chunk: &Chunk, before: Cursor) -> Option<(EntryPlace, Vec<W>)> {
+        let mut within = self.0.range(chunk.first.min(before)..before).rev();
+        let cursor = *within.find(|(_, (partition, _))| chunk.has(*partition))?.0;
+        let (partition, who) = self.0.remove(&cursor)?;
+        Some((EntryPlace { partition, cursor }, who))
+    }
 }
 
 /// The chunk that was read last: who asks for one entry often asks for its neighbours too. Chunks never
@@ -168,18 +260,17 @@ impl ChunkCache {
     pub(super) fn visit<W>(
         &self,
         backend: &dyn Backend,
-        mut wanted: BTreeMap<Cursor, Vec<W>>,
-        mut show: impl FnMut(W, JournalEntry) -> Result<Option<(Cursor, W)>, StoreError>,
-    ) -> Result<BTreeMap<Cursor, Vec<W>>, StoreError> {
+        mut wanted: WantedEntries<W>,
+        mut show: impl FnMut(W, JournalEntry) -> Result<Option<(EntryPlace, W)>, StoreError>,
+    ) -> Result<WantedEntries<W>, StoreError> {
         let recent = self.recent().clone();
         if let Some(recent) = recent {
             show_of(&recent, &mut wanted, &mut show)?;
         }
-        while !wanted.is_empty() {
-            let cursors: Vec<_> = wanted.keys().copied().collect();
+        while wanted.first().is_some() {
             let mut is_found = false;
             // Newest first: who wants more wants it further back, perhaps in one of these.
-            for raw in backend.chunks_with(&cursors)?.iter().rev() {
+            for raw in backend.chunks_with(&wanted.places())?.iter().rev() {
                 let chunk = Arc::new(Chunk::of(raw)?);
                 is_found |= show_of(&chunk, &mut wanted, &mut show)?;
                 *self.recent() = Some(chunk);
@@ -200,17 +291,17 @@ impl ChunkCache {
 /// Shows what is wanted of one chunk; whether there was anything.
 fn show_of<W>(
     chunk: &Chunk,
-    wanted: &mut BTreeMap<Cursor, Vec<W>>,
-    show: &mut impl FnMut(W, JournalEntry) -> Result<Option<(Cursor, W)>, StoreError>,
+    wanted: &mut WantedEntries<W>,
+    show: &mut impl FnMut(W, JournalEntry) -> Result<Option<(EntryPlace, W)>, StoreError>,
 ) -> Result<bool, StoreError> {
-    let mut is_found = false;
-    while let Some((cursor, _)) = wanted.range(chunk.first..chunk.end).next_back() {
-        let cursor = *cursor;
-        for who in wanted.remove(&cursor).into_iter().flatten() {
-            let Some(entry) = chunk.entry(cursor)? else { continue };
+    let (mut is_found, mut before) = (false, chunk.end);
+    while let Some((place, wants)) = wanted.take_last(chunk, before) {
+        before = place.cursor;
+        for who in wants {
+            let Some(entry) = chunk.entry(place)? else { continue };
             is_found = true;
             if let Some((next, who)) = show(who, entry)? {
-                wanted.entry(next).or_default().push(who);
+                wanted.add(next, who);
             }
         }
     }

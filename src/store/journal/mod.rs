@@ -152,6 +152,10 @@ impl JournalStore {
         done
     }
 
+    fn appender(&self) -> Appender {
+        Appender::behind(self.newest, self.shared.backend.is_partitioned())
+    }
+
     /// Whether a checkpoint is being written.
     fn is_checkpointing(&self) -> bool {
         self.checkpointing.as_ref().is_some_and(|it| !it.is_finished())
@@ -351,7 +355,7 @@ impl Store for JournalStore {
         let mut writes = Writes::default();
         let mut pending = HashMap::new();
         let mut rows = Vec::with_capacity(batch.changes.len());
-        let mut appender = Appender::behind(self.newest);
+        let mut appender = self.appender();
         for change in batch.changes {
             rows.push(self.write(change, &mut appender, &mut pending, &mut writes)?);
         }

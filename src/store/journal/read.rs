@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{
     EndedLocation, JournalEntry, Previous,
-    chunk::{Chunk, ChunkCache},
+    chunk::{Chunk, ChunkCache, WantedEntries},
     keys,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         Page, Reader, ReceiptKey, Record, RequirementInterner, Row, StoreError, TenantTag,
         WorkflowEnd,
         active::{ActiveIndex, Chain, is_of, replay},
-        backend::{Backend, RangeEnd, place},
+        backend::{self, Backend, EntryPlace, RangeEnd},
         codec::{self, weight},
         types::{LIST_PASS, LIST_SCAN, PAGE_BYTES},
     },
@@ -173,7 +173,7 @@ impl JournalReader {
     /// All that is kept of a workflow; `None` if there is none of that id.
     pub(super) fn history(&self, id: WorkflowId) -> Result<Option<History>, StoreError> {
         let history = self.at_ends(id, |ends| {
-            let (mut found, missing) = self.walk(&[Some(ends.last)])?;
+            let (mut found, missing) = self.walk(&[Some(place(id, ends.last))])?;
             let history = found.pop().flatten();
             let history = history.ok_or_else(|| is_missing(missing.unwrap_or(ends.last)))?;
             if history.record.id == id { Ok(history) } else { Err(not_of(id, ends.last)) }
@@ -185,7 +185,9 @@ impl JournalReader {
     /// The same of many.
     pub(super) fn histories(&self, ids: &[WorkflowId]) -> Result<Vec<Option<History>>, StoreError> {
         let ends: Vec<_> = self.all_ends(ids)?;
-        let lasts: Vec<_> = ends.iter().map(|ends| ends.map(|ends| ends.last)).collect();
+        let last =
+            |(id, ends): (&WorkflowId, &Option<ChainEnds>)| ends.map(|ends| place(*id, ends.last));
+        let lasts: Vec<_> = ids.iter().zip(&ends).map(last).collect();
         // What was moved meanwhile is not there, or cannot be read: then it is looked for by itself.
         let found = self.walk(&lasts).map(|(found, _)| found);
         let found = found.unwrap_or_else(|_| ids.iter().map(|_| None).collect());
@@ -221,15 +223,15 @@ impl JournalReader {
     /// From the newest rows of some workflows back. Nothing of one of whose rows one is missing, and where one is.
     fn walk(
         &self,
-        lasts: &[Option<Cursor>],
+        lasts: &[Option<EntryPlace>],
     ) -> Result<(Vec<Option<History>>, Option<Cursor>), StoreError> {
         let durable = self.newest();
         let mut found: Vec<_> = lasts.iter().map(|_| None).collect();
-        let mut wanted: BTreeMap<Cursor, Vec<(Cursor, Walk)>> = BTreeMap::new();
+        let mut wanted = WantedEntries::new();
         for (number, last) in lasts.iter().enumerate() {
             if let Some(last) = *last {
                 let walk = Walk { number, rows: Vec::new(), messages: Vec::new() };
-                wanted.entry(last).or_default().push((last, walk));
+                wanted.add(last, (last, walk));
             }
         }
         let missing = self.chunks.visit(&*self.backend, wanted, |(at, mut walk), entry| {
@@ -240,10 +242,11 @@ impl JournalReader {
                         walk.messages.extend(messages);
                     }
                     match previous {
-                        Previous::Row(previous) if previous < at => {
+                        Previous::Row(previous) if previous < at.cursor => {
+                            let previous = EntryPlace { cursor: previous, ..at };
                             return Ok(Some((previous, (previous, walk))));
                         }
-                        Previous::Row(_) => return Err(missing_before(at)),
+                        Previous::Row(_) => return Err(missing_before(at.cursor)),
                         Previous::Start(record) => (record, Vec::new()),
                     }
                 }
@@ -258,15 +261,15 @@ impl JournalReader {
             found[number] = Some(History { record, rows, messages });
             Ok(None)
         })?;
-        Ok((found, missing.into_keys().next()))
+        Ok((found, missing.first()))
     }
 
     /// The records that stand at some entries of the journal, of those where one does.
-    fn records_at(&self, firsts: &[Cursor]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+    fn records_at(&self, firsts: &[EntryPlace]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
         let mut found: Vec<_> = firsts.iter().map(|_| None).collect();
-        let mut wanted: BTreeMap<Cursor, Vec<usize>> = BTreeMap::new();
+        let mut wanted = WantedEntries::new();
         for (number, first) in firsts.iter().enumerate() {
-            wanted.entry(*first).or_default().push(number);
+            wanted.add(*first, number);
         }
         self.chunks.visit(&*self.backend, wanted, |number, entry| {
             if let JournalEntry::Row { previous: Previous::Start(record), .. }
@@ -292,7 +295,7 @@ impl JournalReader {
         let mut ids: BTreeMap<_, _> = open.into_iter().map(|id| (id, None)).collect();
         for (key, value) in self.backend.page(keys::ended_between(from, to), end, limit)? {
             if let Some(id) = keys::ended_of(&key) {
-                ids.insert(id, Some(codec::decode(&value, || place(&key))?));
+                ids.insert(id, Some(codec::decode(&value, || backend::place(&key))?));
             }
         }
         Ok(match end {
@@ -366,8 +369,10 @@ impl JournalReader {
         &self,
         candidates: Vec<Candidate>,
     ) -> Result<Vec<Option<RecordAndState>>, StoreError> {
-        let firsts = candidates.iter().filter_map(|candidate| candidate.open.as_ref());
-        let firsts: Vec<_> = firsts.map(|(_, ends)| ends.first).collect();
+        let first = |candidate: &Candidate| {
+            candidate.open.as_ref().map(|(_, ends)| place(candidate.id, ends.first))
+        };
+        let firsts: Vec<_> = candidates.iter().filter_map(first).collect();
         let ended = candidates.iter().filter(|candidate| candidate.open.is_none());
         let ended: Vec<_> = ended.map(|candidate| candidate.id).collect();
         // What was moved meanwhile is not there, or cannot be read: then it is looked for by itself.
@@ -445,7 +450,7 @@ impl Reader for JournalReader {
 
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError> {
         self.at_ends(id, |ends| {
-            let there = self.records_at(&[ends.first])?.pop().flatten();
+            let there = self.records_at(&[place(id, ends.first)])?.pop().flatten();
             there.filter(|record| record.id == id).ok_or_else(|| not_of(id, ends.first))
         })
     }
@@ -594,8 +599,13 @@ impl Reader for JournalReader {
 
     fn held_receipts(&self) -> Result<Vec<HeldReceipt>, StoreError> {
         let rows = self.backend.rows(keys::all_of(b'k'));
-        rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || place(&key)))).collect()
+        rows.map(|row| row.and_then(|(key, value)| codec::decode(&value, || backend::place(&key))))
+            .collect()
     }
+}
+
+fn place(id: WorkflowId, cursor: Cursor) -> EntryPlace {
+    EntryPlace { partition: id.partition(), cursor }
 }
 
 fn replayed(history: &History) -> Workflow {

@@ -39,7 +39,12 @@ pub(in crate::store) fn fill(
     for receipt in file.held_receipts() {
         writes.put(keys::held_receipt(receipt.key), receipt)?;
     }
-    let mut put = RestoreWriter { summary, newest: summary.oldest, compacted: summary.newest };
+    let mut put = RestoreWriter {
+        summary,
+        is_partitioned: backend.is_partitioned(),
+        newest: summary.oldest,
+        compacted: summary.newest,
+    };
     let mut count = 0;
     while let Some(entry) = file.next() {
         put.entry(&mut writes, entry?)?;
@@ -66,6 +71,7 @@ pub(in crate::store) fn fill(
 
 struct RestoreWriter<'a> {
     summary: &'a Summary,
+    is_partitioned: bool,
     /// The newest row that was put: the backup's newest may be of a workflow that is not in it.
     newest: Cursor,
     /// Rows that are compacted come behind all others.
@@ -133,7 +139,7 @@ impl RestoreWriter<'_> {
         entry: &JournalEntry,
     ) -> Result<(), StoreError> {
         self.newest = self.newest.max(cursor);
-        let mut appender = Appender::behind(Cursor(cursor.0 - 1));
+        let mut appender = Appender::behind(Cursor(cursor.0 - 1), self.is_partitioned);
         appender.put(entry, writes)?;
         appender.finish(writes);
         Ok(())

@@ -94,7 +94,7 @@ impl JournalStore {
             edge: self.edge,
             swept: Swept::default(),
             writes: Writes::default(),
-            appender: Appender::behind(self.newest),
+            appender: self.appender(),
             moved: Vec::new(),
         };
         let mut decided = HashSet::new();

@@ -33,7 +33,7 @@ use bytes::Bytes;
 
 use super::{
     ClockNote, Cursor, StoreError,
-    backend::{Backend, KeyedRow, RangeEnd, RawChunk, Scanned, Writes},
+    backend::{Backend, EntryPlace, KeyedRow, RangeEnd, RawChunk, Scanned, Writes},
 };
 use high_water_mark::HighWaterMark;
 use tree::SledTree;
@@ -71,6 +71,10 @@ impl SledBackend {
 }
 
 impl Backend for SledBackend {
+    fn is_partitioned(&self) -> bool {
+        false
+    }
+
     fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
         keys.iter().map(|key| self.tree.get(key)).collect()
     }
@@ -91,10 +95,10 @@ impl Backend for SledBackend {
     fn chunks(&self, from: Cursor, bytes: usize) -> Result<Vec<RawChunk>, StoreError> {
         let mut chunks: Vec<_> = self.tree.chunk_with(from, None)?.into_iter().collect();
         let behind = chunks.first().map_or(from, |chunk| Cursor(chunk.first.0 + 1));
-        let mut read = chunks.first().map_or(0, |chunk| chunk.bytes.len());
+        let mut read = chunks.first().map_or(0, |chunk| chunk.bytes());
         for chunk in self.tree.chunks(behind) {
             let chunk = chunk?;
-            read += chunk.bytes.len();
+            read += chunk.bytes();
             chunks.push(chunk);
             if read >= bytes {
                 break;
@@ -103,11 +107,11 @@ impl Backend for SledBackend {
         Ok(chunks)
     }
 
-    fn chunks_with(&self, cursors: &[Cursor]) -> Result<Vec<RawChunk>, StoreError> {
+    fn chunks_with(&self, places: &[EntryPlace]) -> Result<Vec<RawChunk>, StoreError> {
         let mut chunks: Vec<RawChunk> = Vec::new();
-        for cursor in cursors {
+        for place in places {
             let known = chunks.last().map(|last| last.first);
-            chunks.extend(self.tree.chunk_with(*cursor, known)?);
+            chunks.extend(self.tree.chunk_with(place.cursor, known)?);
         }
         Ok(chunks)
     }

@@ -164,8 +164,10 @@ impl SledTree {
 
     fn pieced(&self, writes: Writes) -> Result<PiecedRows, StoreError> {
         let mut rows = PiecedRows::default();
-        for (first, chunk) in writes.chunks {
-            rows.put(chunk_key(first), chunk);
+        for chunk in writes.chunks {
+            for part in chunk.parts {
+                rows.put(chunk_key(chunk.first), part.bytes.into());
+            }
         }
         for (key, value) in writes.rows {
             match value {
@@ -350,7 +352,7 @@ fn chunk(key: &[u8], bytes: Bytes) -> Result<RawChunk, StoreError> {
         place: place(key),
         problem: "it stands among the journal's rows and is none".to_owned(),
     })?;
-    Ok(RawChunk { first, bytes })
+    Ok(RawChunk::whole(first, bytes))
 }
 
 fn refusal(folder: &str, error: &sled::Error) -> StoreError {
