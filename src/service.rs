@@ -113,6 +113,18 @@ impl Service {
         config: &Config,
         components: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Components, ConfigError>,
     ) -> Result<Service, StartError> {
+        Service::start_unless(&CancellationToken::new(), config, components).await
+    }
+
+    /// The same; while it waits for another process's store, it may be given up.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and if it was given up.
+    pub async fn start_unless(
+        given_up: &CancellationToken,
+        config: &Config,
+        components: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Components, ConfigError>,
+    ) -> Result<Service, StartError> {
         config.check().map_err(StartError::Config)?;
         let tls =
             |listener| security::tls(&config.listen.tls, listener).map_err(StartError::Config);
@@ -123,7 +135,8 @@ impl Service {
         if let Some(insecure_listen) = security::insecure_listen(config, grpc, http) {
             return Err(StartError::InsecureListen(insecure_listen));
         }
-        let rooms = Rooms::start(config, &sockets, options, components).await?;
+        let opened = stores::open(config, given_up).await?;
+        let rooms = Rooms::start(config, opened, &sockets, options, components).await?;
         let stop_providers = CancellationToken::new();
         rooms.run_providers(&stop_providers);
         rooms.go_on_rotating();

@@ -90,8 +90,10 @@ fn used(config: &Config, name: &str) -> ConfiguredUse {
 
 fn kept(config: &Config, name: &str) -> Option<PathBuf> {
     match config.store.kind {
-        StoreKind::Sled if config.store.read_only => None,
-        StoreKind::Sled => Some(config.store.data.join(KEPT).join(format!("{name}.description"))),
+        StoreKind::Sled | StoreKind::Postgres if config.store.read_only => None,
+        StoreKind::Sled | StoreKind::Postgres => {
+            Some(config.store.data.join(KEPT).join(format!("{name}.description")))
+        }
         StoreKind::Memory => None,
     }
 }

@@ -15,13 +15,14 @@ use std::{
 
 use dispatch_contract::Registry;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::{CommandFailure, DEFAULT_SERVER, ServeArgs};
 use crate::{
     builtin,
     config::{Config, ConfigError, LogFormat, SettingValues, StoreKind, TlsListener},
     engine::Engine,
-    service::{InsecureListen, Service, configured::unheard_accounts},
+    service::{InsecureListen, Service, ServiceClock, configured::unheard_accounts},
     telemetry,
 };
 
@@ -50,11 +51,18 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
         dialled.map_err(|error| CommandFailure { code: 2, text: read.shown(&error) })?;
     let providers = &registry;
     let mut clock = None;
-    let started = Service::start(&config, |of_service, _| {
-        clock = Some(of_service.clone());
-        builtin::parts_of(providers, &config, of_service)
+    let given_up = CancellationToken::new();
+    let started = unless(&given_up, &mut stopping, async {
+        let components = |of_service: &ServiceClock, _| {
+            clock = Some(of_service.clone());
+            builtin::parts_of(providers, &config, of_service)
+        };
+        Service::start_unless(&given_up, &config, components).await
     });
-    let service = started.await.map_err(|error| CommandFailure::new(error.to_string()))?;
+    let service = match started.await {
+        Err(_) if given_up.is_cancelled() => return Ok(ExitCode::SUCCESS),
+        started => started.map_err(|error| CommandFailure::new(error.to_string()))?,
+    };
     warn(&service, &config);
     warn_of_unheard_accounts(&service, providers);
     match config.log.format {
@@ -69,7 +77,7 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
     let mut running = reload::Running { args: &args, providers, remote, read, clock, log_level };
     loop {
         tokio::select! {
-            () = &mut stopping => {
+            () = async { if !given_up.is_cancelled() { stopping.as_mut().await } } => {
                 tracing::info!("stopping; calls that are out are waited for, a second signal ends at once");
                 break;
             }
@@ -86,6 +94,21 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
     match stopped {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(CommandFailure::new(format!("stopped because of the store: {error}"))),
+    }
+}
+
+/// Waits for a start, and gives it up when it is to stop before that.
+async fn unless<T>(
+    given_up: &CancellationToken,
+    stopping: impl Future<Output = ()>,
+    starting: impl Future<Output = T>,
+) -> T {
+    let (mut stopping, mut starting) = (pin!(stopping), pin!(starting));
+    loop {
+        tokio::select! {
+            started = &mut starting => return started,
+            () = &mut stopping, if !given_up.is_cancelled() => given_up.cancel(),
+        }
     }
 }
 
@@ -174,6 +197,7 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
 fn greet(service: &Service, config: &Config) {
     let data = match config.store.kind {
         StoreKind::Sled => config.store.data.display().to_string(),
+        StoreKind::Postgres => "PostgreSQL, as store.connection says".to_owned(),
         StoreKind::Memory => "none: kept in memory only".to_owned(),
     };
     let scheme = |listener| if config.listen.tls.is_of(listener) { "https" } else { "http" };

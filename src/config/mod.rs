@@ -123,6 +123,7 @@ impl Config {
         problems.extend(adapters::problems(&self.adapters));
         problems.extend(self.routes.iter().flat_map(RouteConfig::problems));
         problems.extend(self.access.check().err());
+        problems.extend(self.store.check().err());
         problems.extend(self.listen.problems());
         problems.extend(self.callbacks.problems());
         problems.extend(self.inbound.problems());

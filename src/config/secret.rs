@@ -32,6 +32,15 @@ impl SecretSource {
         self.0.is_empty()
     }
 
+    /// Whether it is a connection string that stands in the file itself, with a password.
+    pub(super) fn has_password(&self) -> bool {
+        let has_one = self.0.contains("password")
+            || self.0.split_once("://").is_some_and(|(_, rest)| {
+                rest.split_once('@').is_some_and(|(user, _)| user.contains(':'))
+            });
+        has_one && !self.is_elsewhere()
+    }
+
     /// Whether the secret is not in the file, but where the file says.
     pub fn is_elsewhere(&self) -> bool {
         self.0.starts_with("env:") || self.0.starts_with("file:")

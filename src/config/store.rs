@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::Range;
+use super::{ConfigError, Range, secret::SecretSource};
 
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -14,6 +14,10 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// The data folder.
     pub data: PathBuf,
+    /// Where the database is, of a store on PostgreSQL: its connection string.
+    pub connection: SecretSource,
+    /// How many connections to it there may be at once.
+    pub connections: u64,
     /// Cache, in MiB.
     pub cache_mib: u64,
     /// How long an ended workflow is kept, in seconds.
@@ -43,15 +47,37 @@ pub struct StoreConfig {
 pub enum StoreKind {
     /// In a folder.
     Sled,
+    /// In a database, for processes of which one is active and others wait.
+    Postgres,
     /// Nowhere.
     Memory,
 }
 
 impl StoreConfig {
+    /// Checks what can be checked by itself.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |problem: &str| Err(ConfigError(problem.to_owned()));
+        match (self.kind, self.connection.is_empty()) {
+            (StoreKind::Postgres, true) => wrong(
+                "store.connection is missing: say where the database is, for example \
+                 \"host=db user=dispatch dbname=dispatch\", or env:NAME or file:/path if it has a password",
+            ),
+            (StoreKind::Sled | StoreKind::Memory, false) => wrong(
+                "store.connection is for store.kind = \"postgres\" alone: remove one, or change the other",
+            ),
+            (StoreKind::Postgres, false) if self.connection.has_password() => wrong(
+                "store.connection has a password in it: put the whole text in a file or the environment, and say \
+                 file:/path or env:NAME",
+            ),
+            (StoreKind::Postgres, false) | (StoreKind::Sled | StoreKind::Memory, true) => Ok(()),
+        }
+    }
+
     /// `retained_s`: the shortest retention.
     pub(super) fn ranges(&self, retained_s: u64) -> impl IntoIterator<Item = Range> {
         [
             ("store.cache_mib", self.cache_mib, 16, 65_536),
+            ("store.connections", self.connections, 2, 64),
             ("store.retention_s", self.retention_s, retained_s, 10 * 365 * 86_400),
             ("store.contents_retention_s", self.contents_retention_s, 0, 10 * 365 * 86_400),
             ("store.warn_free_mib", self.warn_free_mib, 0, 1_048_576),
@@ -66,6 +92,8 @@ impl Default for StoreConfig {
         StoreConfig {
             kind: StoreKind::Sled,
             data: PathBuf::from("data"),
+            connection: SecretSource::from(""),
+            connections: 8,
             cache_mib: 256,
             retention_s: 30 * 86_400,
             contents_retention_s: 7 * 86_400,

@@ -32,6 +32,11 @@ impl Partition {
         Partition(slot_of_request(tenant, request_id) / SLOTS)
     }
 
+    /// The one with this number; `None` if there is none.
+    pub fn new(number: u8) -> Option<Partition> {
+        (number < PARTITIONS).then_some(Partition(number))
+    }
+
     /// Counted from 0.
     pub fn number(self) -> u8 {
         self.0

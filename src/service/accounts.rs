@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use dispatch_contract::{Account, Channel, ChannelSender, Endpoint, ExternalFields};
 use uuid::Uuid;
 
-use super::{StartError, contents};
+use super::StartError;
 use crate::{
     access::{
         Access, Accounts, Applications, LimitsByTenant, MasterKey, MasterKeys, Rotation,
@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigError, SecretSource, StoreKind, resolve_secret},
     engine::Senders,
     http::ExternalAccounts,
-    store::Settings,
+    store::{KeyFolder, Settings},
 };
 
 /// The senders with an external account of their own.
@@ -69,7 +69,10 @@ pub(super) struct OpenedVault {
 }
 
 /// The vault that the configuration says, or the file of the data folder.
-pub(super) fn open_vault(config: &Config) -> Result<OpenedVault, StartError> {
+pub(super) fn open_vault(
+    config: &Config,
+    content_keys: Option<&dyn KeyFolder>,
+) -> Result<OpenedVault, StartError> {
     let wrong =
         |problem: String| StartError::Config(ConfigError(format!("access.master_key: {problem}")));
     let given = |setting: &str, at: &SecretSource| {
@@ -83,7 +86,8 @@ pub(super) fn open_vault(config: &Config) -> Result<OpenedVault, StartError> {
         let file = config.store.data.join(MasterKeys::FILE);
         match config.store.kind {
             StoreKind::Sled if file.exists() || !config.store.read_only => {
-                let has_contents = !matches!(contents::key_folder(config).names(), Ok(None));
+                let has_contents =
+                    content_keys.is_some_and(|keys| !matches!(keys.names(), Ok(None)));
                 let has_previous = !config.access.master_key_previous.is_empty();
                 if !file.exists() && has_contents && !has_previous {
                     return Err(wrong(format!(
@@ -94,6 +98,14 @@ pub(super) fn open_vault(config: &Config) -> Result<OpenedVault, StartError> {
                     )));
                 }
                 (MasterKeys::kept_in(&file).map_err(wrong)?, Some(file))
+            }
+            // Each process of several must have the same one.
+            StoreKind::Postgres => {
+                return Err(wrong(
+                    "a store on PostgreSQL needs a master key that is the same for all its processes: make one with \
+                     `openssl rand -base64 32`, and say env:NAME or file:/path"
+                        .to_owned(),
+                ));
             }
             // Nothing is made in a folder that is only read.
             StoreKind::Sled | StoreKind::Memory => {

@@ -8,16 +8,13 @@ use super::{
 };
 use crate::{
     access::Vault,
-    config::{Config, ConfigError, StoreKind},
+    config::{Config, ConfigError},
     contents::{
         ContentKeys, ContentsKeeper, DayKeys, Family, KeyRing, MemoryKeys, SlotError, WrapError,
         newest_row_slot,
     },
     engine::InboundMessages,
-    store::{
-        Cursor, Filter, KEY_FOLDER, KeyFolder, KeyFolderOnDisk, KeySlot, Reader, Store, StoreError,
-        StoreLives,
-    },
+    store::{Cursor, Filter, KeyFolder, KeySlot, Reader, Store, StoreError, StoreLives},
 };
 
 /// So many of the newest workflows are looked at for the slots that they use.
@@ -29,21 +26,15 @@ pub(super) struct OpenedContents {
     pub(super) ring: Option<Arc<KeyRing>>,
 }
 
-/// Where the keys of contents are kept beside the store that the configuration says.
-pub(super) fn key_folder(config: &Config) -> Arc<dyn KeyFolder> {
-    KeyFolderOnDisk::at(config.store.data.join(KEY_FOLDER))
-}
-
-/// The keys of the contents in `store`.
+/// The keys of the contents in `store`, in this folder if they are kept.
 pub(super) fn open(
     config: &Config,
     vault: &Arc<Vault>,
     store: &dyn Store,
+    folder: Option<Arc<dyn KeyFolder>>,
 ) -> Result<OpenedContents, StartError> {
-    if config.store.kind == StoreKind::Memory {
-        return in_memory();
-    }
-    let (folder, reader) = (key_folder(config), store.reader());
+    let Some(folder) = folder else { return in_memory() };
+    let reader = store.reader();
     let lives = StoreLives::of(&*reader);
     let wrap = Arc::clone(vault);
     let ring = if config.store.read_only {
@@ -176,7 +167,7 @@ mod tests {
         engine::{Command, Grace, Processor},
         machine::{Moment, WorkflowId},
         shared::{engines::sms_route, plans},
-        store::MemoryStore,
+        store::{KEY_FOLDER, KeyFolderOnDisk, MemoryStore},
     };
 
     /// Whole files go that are older than all that is kept, but for one; the key of what is kept stays.

@@ -10,7 +10,7 @@ use super::{
     providers::{self, WatchedAccounts},
     security,
     sockets::Sockets,
-    stores,
+    stores::OpenedStore,
     upkeep::TableSource,
 };
 use crate::{
@@ -64,14 +64,14 @@ struct CallerAccess {
 }
 
 impl Rooms {
-    /// Opens the store, and starts engine and callbacks with what `components` gives.
+    /// Starts engine and callbacks over a store, with what `components` gives.
     pub(super) async fn start(
         config: &Config,
+        OpenedStore { store, keys }: OpenedStore,
         sockets: &Sockets,
         options: AccessOptions,
         components: impl FnOnce(&ServiceClock, SocketAddr) -> Result<Components, ConfigError>,
     ) -> Result<Rooms, StartError> {
-        let store = stores::open(config)?;
         let access = Access::with(store.settings(), options);
         // Made now, if it is not there: it waits for the disk.
         access.token_key().map_err(StartError::Store)?;
@@ -79,8 +79,8 @@ impl Rooms {
         let components = components(&clock, sockets.http.address).map_err(StartError::Config)?;
         let caller_access =
             CallerAccess::of(config, sockets, &access, components.is_simulated, &*store)?;
-        let vault = accounts::open_vault(config)?;
-        let contents = contents::open(config, &vault.vault, &*store)?;
+        let vault = accounts::open_vault(config, keys.as_deref())?;
+        let contents = contents::open(config, &vault.vault, &*store, keys)?;
         let accounts::SecretStores { applications, accounts: external_accounts, rotation } = {
             let channels = components.registry.external_channels();
             let sealed_elsewhere = contents.ring.clone().map(|ring| ring as Arc<_>);
@@ -232,7 +232,7 @@ fn first_key(
     is_open: bool,
 ) -> Result<Option<PathBuf>, io::Error> {
     let place = match config.store.kind {
-        StoreKind::Sled => BootstrapIn::Data(&config.store.data),
+        StoreKind::Sled | StoreKind::Postgres => BootstrapIn::Data(&config.store.data),
         StoreKind::Memory => BootstrapIn::NewFolder,
     };
     if config.store.read_only {

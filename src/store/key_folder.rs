@@ -42,6 +42,7 @@ use std::{
 
 use super::key_files::is_key_file;
 use crate::owned_files;
+pub(super) use in_rows::{KeyBlocks, KeyFolderInRows, KeyTables};
 
 /// What a backend of rows keeps in one.
 pub const KEY_BLOCK: usize = 4096;
@@ -242,6 +243,7 @@ impl OpenKeyFile for FileOnDisk {
 }
 
 #[cfg(test)]
+mod in_memory;
 mod in_rows;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -364,6 +364,8 @@ pub struct Swept {
 pub enum StoreError {
     /// The disk or the operating system failed.
     Io(String),
+    /// The database failed, refused something, or is another process's now.
+    Database(String),
     /// Something kept cannot be read: where, and why.
     Corrupt {
         /// The key, readable.
@@ -501,6 +503,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Io(problem) => write!(f, "the store's disk failed: {problem}"),
+            StoreError::Database(problem) => f.write_str(problem),
             StoreError::Corrupt { place, problem } => {
                 write!(f, "the store is corrupt at {place}: {problem}")
             }

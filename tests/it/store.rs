@@ -3,6 +3,7 @@
 mod beside;
 mod compaction;
 mod folder;
+mod postgres;
 mod retention;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -15,8 +16,9 @@ use dispatch::{
     },
     store::{
         Backup, Change, ChangeSet, Cursor, Filter, FoundMessage, HeldReceipt, JournalStore, Kind,
-        MemoryStore, MessagePart, NameHash, ReceiptKey, Record, RequirementInterner, Row,
-        SettingChange, SledOptions, Store, StoreError, VALUE_BYTES, check_backup, encode,
+        MemoryStore, MessagePart, NameHash, PostgresOptions, ReceiptKey, Record,
+        RequirementInterner, Row, SettingChange, SledOptions, Store, StoreError, VALUE_BYTES,
+        check_backup, encode,
     },
 };
 use dispatch_contract::{AttemptId, Channel, Endpoint, Report, Status, UnixMillis};
@@ -616,6 +618,15 @@ macro_rules! suite {
                 assert_eq!(blobs.map_or(0, |files| files.count()), 0, "a blob would not be synced");
             })*
         }
+
+        mod in_postgres {
+            use super::*;
+            $(#[test] fn $case() {
+                let Some(cluster) = crate::shared::postgres::shared() else { return };
+                let (store, _) = postgres_options(cluster.database()).open().unwrap();
+                super::$case(Driver::new(Box::new(store)));
+            })*
+        }
     };
 }
 
@@ -639,6 +650,10 @@ suite!(
     settings_are_rows_in_place,
     a_backup_shows_one_moment_however_much_happens_while_it_is_taken,
 );
+
+fn postgres_options(connection: String) -> PostgresOptions {
+    PostgresOptions { connection, connections: 4, name: "test".to_owned() }
+}
 
 fn open(folder: &Path) -> Result<JournalStore, StoreError> {
     SledOptions { folder: folder.to_owned(), cache_bytes: 64 << 20 }.open()

@@ -11,5 +11,6 @@
 
 pub mod engines;
 pub mod plans;
+pub mod postgres;
 pub mod requests;
 pub mod waits;

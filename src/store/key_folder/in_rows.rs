@@ -1,69 +1,111 @@
-//! A folder of keys in memory, in the manner of rows: blocks, and what is staged until it is synced. As strict as the
-//! contract lets it be: before a sync nothing is durable, and who has a file open that is gone has nothing.
+//! A folder of keys as rows: files in blocks, and what is written staged until it is synced.
+//!
+//! What the blocks are kept in is [`KeyTables`]: those of a database, or of a test. Only one process writes them at a
+//! time, so what was read once is read from memory, as far as there is room.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind},
     ops::Range,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use super::{FileAccess, KEY_BLOCK, KeyFolder, OpenKeyFile};
 
-type Blocks = BTreeMap<u64, Vec<u8>>;
+/// Blocks of a file, by their numbers.
+pub(in crate::store) type KeyBlocks = BTreeMap<u64, Vec<u8>>;
+
+/// So many blocks of each file that is open are kept at hand: 128 keys each, of workflows that were made one after the
+/// other and are mostly sent so.
+const AT_HAND: usize = 64;
+
+/// The tables of a folder of keys. Each call is one round trip, and one transaction.
+pub(in crate::store) trait KeyTables: Send + Sync + 'static {
+    /// What they are called in messages.
+    fn place(&self) -> String;
+
+    /// Which file has a name. A number belongs to one file for ever.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn names(&self) -> io::Result<BTreeMap<String, u64>>;
+
+    /// A new file, under this name in the place of what was there; its number.
+    ///
+    /// # Errors
+    /// If it could not be written: then nothing is changed.
+    fn put(&self, name: &str, blocks: &KeyBlocks, length: u64) -> io::Result<u64>;
+
+    /// Removes a file with its blocks.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not there.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// How long a file is, and those of some blocks that it has.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not there any more.
+    fn read(&self, file: u64, blocks: Range<u64>) -> io::Result<(u64, KeyBlocks)>;
+
+    /// Puts blocks into a file, which is so long then at least.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not there any more.
+    fn overwrite(&self, file: u64, blocks: &KeyBlocks, length: u64) -> io::Result<()>;
+}
 
 /// The folder, for as long as its process lives.
-#[derive(Default)]
-pub(super) struct KeyFolderInRows {
-    tables: Arc<Mutex<KeyTables>>,
+pub(in crate::store) struct KeyFolderInRows<T> {
+    tables: Arc<T>,
     /// What this process has open: all who do share it.
-    open: Mutex<BTreeMap<u64, Weak<StagedFile>>>,
+    open: Mutex<BTreeMap<u64, Weak<SharedFile<T>>>>,
 }
 
-/// What the database holds.
-#[derive(Clone, Default)]
-struct KeyTables {
-    /// Which file has a name. A number belongs to one file for ever.
-    names: BTreeMap<String, u64>,
-    files: BTreeMap<u64, Blocks>,
-    last: u64,
-}
-
-struct StagedFile {
+struct SharedFile<T> {
     number: u64,
-    tables: Arc<Mutex<KeyTables>>,
-    staged: Mutex<Blocks>,
+    tables: Arc<T>,
+    blocks: Mutex<FileBlocks>,
 }
 
-struct RowFile(Arc<StagedFile>, FileAccess);
+/// What of a file is in memory.
+#[derive(Default)]
+struct FileBlocks {
+    /// Written and not synced.
+    staged: KeyBlocks,
+    /// How far what is staged goes.
+    staged_length: u64,
+    /// As they are in the tables.
+    at_hand: KeyBlocks,
+}
 
-impl KeyFolderInRows {
-    /// The folder as another process has it when this one is cut off now.
-    pub(super) fn after_crash(&self) -> KeyFolderInRows {
-        let tables = self.tables.lock().unwrap().clone();
-        KeyFolderInRows { tables: Arc::new(Mutex::new(tables)), open: Mutex::default() }
+struct RowFile<T>(Arc<SharedFile<T>>, FileAccess);
+
+impl<T: KeyTables> KeyFolderInRows<T> {
+    pub(in crate::store) fn new(tables: Arc<T>) -> KeyFolderInRows<T> {
+        KeyFolderInRows { tables, open: Mutex::default() }
     }
 
     fn opened(&self, number: u64, access: FileAccess) -> Arc<dyn OpenKeyFile> {
-        let mut open = self.open.lock().unwrap();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, file| file.strong_count() > 0);
         let file = open.get(&number).and_then(Weak::upgrade).unwrap_or_else(|| {
             let tables = Arc::clone(&self.tables);
-            Arc::new(StagedFile { number, tables, staged: Mutex::default() })
+            Arc::new(SharedFile { number, tables, blocks: Mutex::default() })
         });
         open.insert(number, Arc::downgrade(&file));
         Arc::new(RowFile(file, access))
     }
 }
 
-impl KeyFolder for KeyFolderInRows {
+impl<T: KeyTables> KeyFolder for KeyFolderInRows<T> {
     fn place(&self) -> String {
-        "rows in memory".to_owned()
+        self.tables.place()
     }
 
     fn names(&self) -> io::Result<Option<BTreeSet<String>>> {
-        let tables = self.tables.lock().unwrap();
-        Ok((!tables.names.is_empty()).then(|| tables.names.keys().cloned().collect()))
+        let names = self.tables.names()?;
+        Ok((!names.is_empty()).then(|| names.into_keys().collect()))
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -71,84 +113,115 @@ impl KeyFolder for KeyFolderInRows {
     }
 
     fn open(&self, name: &str, access: FileAccess) -> io::Result<Arc<dyn OpenKeyFile>> {
-        let number = self.tables.lock().unwrap().names.get(name).copied().ok_or_else(not_found)?;
+        let number = self.tables.names()?.get(name).copied().ok_or(ErrorKind::NotFound)?;
         Ok(self.opened(number, access))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn OpenKeyFile>> {
-        let mut tables = self.tables.lock().unwrap();
-        tables.last += 1;
-        let number = tables.last;
         let blocks = (0..).zip(bytes.chunks(KEY_BLOCK)).map(|(at, bytes)| (at, bytes.to_vec()));
-        tables.files.insert(number, blocks.collect());
-        if let Some(before) = tables.names.insert(name.to_owned(), number) {
-            tables.files.remove(&before);
-        }
-        drop(tables);
+        let number = self.tables.put(name, &blocks.collect(), bytes.len() as u64)?;
         Ok(self.opened(number, FileAccess::Overwrite))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut tables = self.tables.lock().unwrap();
-        let number = tables.names.remove(name).ok_or_else(not_found)?;
-        tables.files.remove(&number);
-        Ok(())
+        self.tables.remove(name)
     }
 }
 
-impl StagedFile {
-    /// The file as it reads now: what is staged before what is durable.
-    fn blocks<T>(&self, with: impl FnOnce(&Blocks, &mut Blocks) -> T) -> io::Result<T> {
-        let tables = self.tables.lock().unwrap();
-        let durable = tables.files.get(&self.number).ok_or_else(not_found)?;
-        Ok(with(durable, &mut self.staged.lock().unwrap()))
+impl<T: KeyTables> SharedFile<T> {
+    // Each change is one step, or is made again.
+    fn blocks(&self) -> MutexGuard<'_, FileBlocks> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that these blocks are in memory, those that there are; how long the file is.
+    fn fetch(&self, held: &mut FileBlocks, blocks: Range<u64>) -> io::Result<u64> {
+        let (length, read) = self.tables.read(self.number, blocks)?;
+        if held.at_hand.len() + read.len() > AT_HAND {
+            held.at_hand.clear();
+        }
+        held.at_hand.extend(read);
+        Ok(length.max(held.staged_length))
     }
 }
 
-impl OpenKeyFile for RowFile {
+impl FileBlocks {
+    /// The block as it reads now: what is staged before what is durable.
+    fn block(&self, number: u64) -> Option<&Vec<u8>> {
+        self.staged.get(&number).or(self.at_hand.get(&number))
+    }
+
+    /// Whether a range can be read of what is in memory: it is within one whole block.
+    fn has(&self, at: u64, length: usize) -> bool {
+        let (number, within) = (at / KEY_BLOCK as u64, (at % KEY_BLOCK as u64) as usize);
+        self.block(number)
+            .is_some_and(|block| block.len() == KEY_BLOCK && within + length <= KEY_BLOCK)
+    }
+}
+
+/// The blocks of a range of bytes.
+fn blocks_of(at: u64, length: usize) -> Range<u64> {
+    at / KEY_BLOCK as u64..(at + length as u64).div_ceil(KEY_BLOCK as u64)
+}
+
+impl<T: KeyTables> OpenKeyFile for RowFile<T> {
     fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
-        let filled = self.length()?.saturating_sub(at).min(bytes.len() as u64) as usize;
-        self.0.blocks(|durable, staged| {
-            for (number, within, of_bytes) in pieces(at, filled) {
-                let block = staged.get(&number).or(durable.get(&number));
-                let held = block.and_then(|block| block.get(within..)).unwrap_or_default();
-                let piece = &mut bytes[of_bytes];
-                piece.fill(0);
-                let held = &held[..held.len().min(piece.len())];
-                piece[..held.len()].copy_from_slice(held);
-            }
-            filled
-        })
+        let mut held = self.0.blocks();
+        let filled = if held.has(at, bytes.len()) {
+            bytes.len()
+        } else {
+            let length = self.0.fetch(&mut held, blocks_of(at, bytes.len()))?;
+            length.saturating_sub(at).min(bytes.len() as u64) as usize
+        };
+        for (number, within, of_bytes) in pieces(at, filled) {
+            let found =
+                held.block(number).and_then(|block| block.get(within..)).unwrap_or_default();
+            let piece = &mut bytes[of_bytes];
+            piece.fill(0);
+            let found = &found[..found.len().min(piece.len())];
+            piece[..found.len()].copy_from_slice(found);
+        }
+        Ok(filled)
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         if self.1 == FileAccess::Read {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        self.0.blocks(|durable, staged| {
-            for (number, within, of_bytes) in pieces(at, bytes.len()) {
-                let before = || durable.get(&number).cloned().unwrap_or_default();
-                let block = staged.entry(number).or_insert_with(before);
-                let end = within + of_bytes.len();
-                block.resize(block.len().max(end), 0);
-                block[within..end].copy_from_slice(&bytes[of_bytes]);
-            }
-        })
+        let mut held = self.0.blocks();
+        let blocks = blocks_of(at, bytes.len());
+        // A block of which all is written need not be known, but that its file is there.
+        let in_part = pieces(at, bytes.len()).any(|(number, _, of_bytes)| {
+            of_bytes.len() < KEY_BLOCK && held.block(number).is_none()
+        });
+        if in_part {
+            self.0.fetch(&mut held, blocks)?;
+        }
+        for (number, within, of_bytes) in pieces(at, bytes.len()) {
+            let mut block = held.block(number).cloned().unwrap_or_default();
+            let end = within + of_bytes.len();
+            block.resize(block.len().max(end), 0);
+            block[within..end].copy_from_slice(&bytes[of_bytes]);
+            held.staged.insert(number, block);
+        }
+        held.staged_length = held.staged_length.max(at + bytes.len() as u64);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut tables = self.0.tables.lock().unwrap();
-        let durable = tables.files.get_mut(&self.0.number).ok_or_else(not_found)?;
-        durable.append(&mut self.0.staged.lock().unwrap());
+        let mut held = self.0.blocks();
+        self.0.tables.overwrite(self.0.number, &held.staged, held.staged_length)?;
+        let staged = std::mem::take(&mut held.staged);
+        if held.at_hand.len() + staged.len() > AT_HAND {
+            held.at_hand.clear();
+        }
+        held.at_hand.extend(staged.into_iter().take(AT_HAND));
         Ok(())
     }
 
     fn length(&self) -> io::Result<u64> {
-        self.0.blocks(|durable, staged| {
-            let last = [durable.last_key_value(), staged.last_key_value()];
-            let last = last.into_iter().flatten().max_by_key(|(number, _)| **number);
-            last.map_or(0, |(number, block)| number * KEY_BLOCK as u64 + block.len() as u64)
-        })
+        let mut held = self.0.blocks();
+        self.0.fetch(&mut held, 0..0)
     }
 }
 
@@ -162,8 +235,4 @@ fn pieces(at: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<usi
         done = piece.end;
         (!piece.is_empty()).then_some((at / KEY_BLOCK as u64, within, piece))
     })
-}
-
-fn not_found() -> io::Error {
-    ErrorKind::NotFound.into()
 }

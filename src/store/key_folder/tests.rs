@@ -2,7 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{in_rows::KeyFolderInRows, *};
+use super::{in_memory::TablesInMemory, in_rows::KeyFolderInRows, *};
+use crate::{
+    shared::postgres::{self, Cluster},
+    store::{PostgresOptions, postgres::PostgresKeys},
+};
 
 /// A folder of keys to try something on. A test that takes one goes into [`over_each_folder`].
 pub(crate) struct TriedFolder {
@@ -24,13 +28,27 @@ impl TriedFolder {
     }
 
     pub(crate) fn in_rows() -> TriedFolder {
-        TriedFolder::of_rows(KeyFolderInRows::default())
+        TriedFolder::of_rows(TablesInMemory::default())
     }
 
-    fn of_rows(rows: KeyFolderInRows) -> TriedFolder {
-        let rows = Arc::new(rows);
-        let folder = Arc::clone(&rows) as Arc<dyn KeyFolder>;
-        TriedFolder { folder, crash: Box::new(move || TriedFolder::of_rows(rows.after_crash())) }
+    /// In a database of its own, which is gone with what is returned beside it; `None` where PostgreSQL is not installed.
+    fn in_postgres() -> Option<(TriedFolder, Arc<Cluster>)> {
+        let cluster = postgres::shared()?;
+        let connection = cluster.database();
+        let options = PostgresOptions { connection, connections: 4, name: "test".to_owned() };
+        Some((TriedFolder::of_database(options.open_keys().unwrap()), cluster))
+    }
+
+    fn of_database(tables: Arc<PostgresKeys>) -> TriedFolder {
+        let folder = Arc::new(KeyFolderInRows::new(Arc::clone(&tables)));
+        let crash = Box::new(move || TriedFolder::of_database(Arc::clone(&tables)));
+        TriedFolder { folder, crash }
+    }
+
+    fn of_rows(tables: TablesInMemory) -> TriedFolder {
+        let tables = Arc::new(tables);
+        let folder = Arc::new(KeyFolderInRows::new(Arc::clone(&tables)));
+        TriedFolder { folder, crash: Box::new(move || TriedFolder::of_rows(tables.after_crash())) }
     }
 
     /// The folder as the next process has it when this one dies now: what was synced, at least. On a disk it is the same
@@ -67,6 +85,28 @@ macro_rules! over_each_folder {
 pub(crate) use over_each_folder;
 
 over_each_folder! {
+    what_was_put_is_whole_and_durable_and_found_by_its_name
+    what_is_written_is_seen_at_once_and_durable_once_it_is_synced
+    a_sync_is_of_one_file_and_of_whoever_wrote_it
+    a_file_that_is_not_there_is_told_apart
+    what_is_open_is_the_file_and_not_its_name
+    what_is_put_again_is_the_one_or_the_other_at_every_moment
+    what_is_opened_to_be_read_is_not_written
+}
+
+/// The same over a database. (What is above the folder is tried over the others.)
+macro_rules! in_postgres {
+    ($($test:ident)*) => {
+        mod in_postgres {
+            $(#[test] fn $test() {
+                let Some((tried, _cluster)) = super::TriedFolder::in_postgres() else { return };
+                super::$test(&tried);
+            })*
+        }
+    };
+}
+
+in_postgres! {
     what_was_put_is_whole_and_durable_and_found_by_its_name
     what_is_written_is_seen_at_once_and_durable_once_it_is_synced
     a_sync_is_of_one_file_and_of_whoever_wrote_it

@@ -1,0 +1,158 @@
+//! A commit: one statement, fenced, and done once whatever becomes of its answer.
+//!
+//! A connection that breaks leaves open whether the statement was done, and even whether it will be. So each commit has
+//! a number, which the rows of the partitions that it touches note: what is tried again under the same number is done
+//! once, and a late doubled statement is refused by the database. Whoever is in doubt asks what the rows note; that waits
+//! for a statement that is being done.
+
+use std::time::Duration;
+
+use tokio_postgres::types::{ToSql, Type};
+
+use super::{
+    database::{Database, Tries, Unanswered},
+    lease::Lease,
+};
+use crate::store::{Cursor, StoreError, backend::Writes};
+
+/// How long a commit is tried while the database is away. Nobody else can be active meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What belongs to no partition has the fence of this one.
+pub(super) const BESIDE: i16 = 16;
+
+/// A statement with a fence: its first parameters are the process's token, the partitions that it touches, and its
+/// number.
+pub(super) struct Fenced<'a> {
+    pub(super) statement: &'static str,
+    pub(super) touched: &'a [i16],
+    pub(super) number: i64,
+    /// What stands behind those.
+    pub(super) rest: &'a [(&'a (dyn ToSql + Sync), Type)],
+}
+
+/// What is in doubt.
+enum Doubt {
+    Done,
+    NotDone,
+    /// Another process owns it.
+    Lost,
+}
+
+/// Does a statement once.
+///
+/// # Errors
+/// If another process owns what it touches, or the database refuses it or is away for too long: then nothing more may
+/// be written.
+pub(super) fn commit(
+    database: &Database,
+    lease: &Lease,
+    fenced: &Fenced<'_>,
+) -> Result<(), StoreError> {
+    lease.check()?;
+    let mut tries = Tries::until(PATIENCE);
+    let token = lease.token();
+    loop {
+        let done = database.once(async |client| {
+            let own = [
+                (&token as &(dyn ToSql + Sync), Type::UUID),
+                (&fenced.touched, Type::INT2_ARRAY),
+                (&fenced.number, Type::INT8),
+            ];
+            let params: Vec<_> = own.into_iter().chain(fenced.rest.iter().cloned()).collect();
+            client.query_typed(fenced.statement, &params).await.map(drop)
+        });
+        let why = match done {
+            Ok(()) => return Ok(()),
+            Err(Unanswered::Refused(why)) => return Err(database.failed(&why)),
+            Err(Unanswered::Fenced) => "it was done before".to_owned(),
+            Err(Unanswered::Unknown(why)) => why,
+        };
+        match doubt(database, lease, fenced) {
+            Ok(Doubt::Done) => return Ok(()),
+            Ok(Doubt::Lost) => return Err(lease.lose()),
+            Ok(Doubt::NotDone) => {
+                tracing::warn!(database = database.place(), %why, "a commit is tried again");
+            }
+            Err(_) => {}
+        }
+        if tries.are_over() {
+            return Err(database.failed(&why));
+        }
+        tries.rest();
+    }
+}
+
+/// Whether a statement was done. Waits for one that is being done.
+fn doubt(database: &Database, lease: &Lease, fenced: &Fenced<'_>) -> Result<Doubt, Unanswered> {
+    const ASK: &str = "SELECT owner = $1, last_commit = $3 FROM dispatch.partition WHERE number = ANY ($2) \
+                       ORDER BY number FOR UPDATE";
+    let token = lease.token();
+    let rows = database.once(async |client| {
+        let params = [
+            (&token as &(dyn ToSql + Sync), Type::UUID),
+            (&fenced.touched, Type::INT2_ARRAY),
+            (&fenced.number, Type::INT8),
+        ];
+        let rows = client.query_typed(ASK, &params).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get::<_, Option<bool>>(0)?, row.try_get::<_, bool>(1)?)))
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    if rows.iter().any(|(is_own, _)| *is_own != Some(true)) {
+        return Ok(Doubt::Lost);
+    }
+    Ok(if rows.iter().all(|(_, is_done)| *is_done) { Doubt::Done } else { Doubt::NotDone })
+}
+
+/// The journal's commit.
+pub(super) fn commit_journal(
+    database: &Database,
+    lease: &Lease,
+    number: i64,
+    writes: &Writes,
+    newest: Cursor,
+) -> Result<(), StoreError> {
+    let (mut firsts, mut partitions, mut chunks) = (Vec::new(), Vec::new(), Vec::new());
+    for chunk in &writes.chunks {
+        for part in &chunk.parts {
+            firsts.push(as_sql(chunk.first));
+            partitions.push(part.partition.map_or(0, |partition| i16::from(partition.number())));
+            chunks.push(&part.bytes[..]);
+        }
+    }
+    let mut touched = partitions.clone();
+    touched.sort_unstable();
+    touched.dedup();
+    if touched.is_empty() {
+        // What leads to the journal is of all partitions; one stands for them.
+        touched.push(0);
+    }
+    let keys: Vec<_> = writes.rows.iter().map(|(key, _)| &key[..]).collect();
+    let values: Vec<_> = writes.rows.iter().map(|(_, value)| value.as_deref()).collect();
+    let trim_to = writes.trim_to.map(as_sql);
+    let newest = as_sql(newest);
+    commit(
+        database,
+        lease,
+        &Fenced {
+            statement: "SELECT dispatch.commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            touched: &touched,
+            number,
+            rest: &[
+                (&newest, Type::INT8),
+                (&firsts, Type::INT8_ARRAY),
+                (&partitions, Type::INT2_ARRAY),
+                (&chunks, Type::BYTEA_ARRAY),
+                (&keys, Type::BYTEA_ARRAY),
+                (&values, Type::BYTEA_ARRAY),
+                (&trim_to, Type::INT8),
+            ],
+        },
+    )
+}
+
+/// A cursor as the database has it. No journal comes near what it cannot have.
+pub(super) fn as_sql(cursor: Cursor) -> i64 {
+    i64::try_from(cursor.0).unwrap_or(i64::MAX)
+}
