@@ -22,7 +22,7 @@ use crate::{
     builtin,
     config::{Config, ConfigError, LogFormat, SettingValues, StoreKind, TlsListener},
     engine::Engine,
-    service::{InsecureListen, Service, ServiceClock, configured::unheard_accounts},
+    service::{InsecureListen, Service, ServiceClock, StartError, configured::unheard_accounts},
     telemetry,
 };
 
@@ -60,7 +60,7 @@ pub(super) async fn run(args: ServeArgs, providers: &Registry) -> Result<ExitCod
         Service::start_unless(&given_up, &config, components).await
     });
     let service = match started.await {
-        Err(_) if given_up.is_cancelled() => return Ok(ExitCode::SUCCESS),
+        Err(StartError::GivenUp) => return Ok(ExitCode::SUCCESS),
         started => started.map_err(|error| CommandFailure::new(error.to_string()))?,
     };
     warn(&service, &config);

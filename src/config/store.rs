@@ -77,7 +77,7 @@ impl StoreConfig {
     pub(super) fn ranges(&self, retained_s: u64) -> impl IntoIterator<Item = Range> {
         [
             ("store.cache_mib", self.cache_mib, 16, 65_536),
-            ("store.connections", self.connections, 2, 64),
+            ("store.connections", self.connections, 4, 64),
             ("store.retention_s", self.retention_s, retained_s, 10 * 365 * 86_400),
             ("store.contents_retention_s", self.contents_retention_s, 0, 10 * 365 * 86_400),
             ("store.warn_free_mib", self.warn_free_mib, 0, 1_048_576),

@@ -169,6 +169,7 @@ impl Processor {
         let (creates, others): (Vec<_>, Vec<_>) =
             commands.into_iter().partition(|command| matches!(command, Command::Create { .. }));
         batch.load_ahead(&others)?;
+        batch.read_ahead(&creates, &others)?;
         for command in others {
             batch.command(command)?;
         }

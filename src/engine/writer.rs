@@ -27,6 +27,8 @@ use crate::{
 
 /// How often retention looks for something to drop, and how much it drops at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether the store may still be written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 1000;
 /// A step of the wall clock larger than this is alarmed. It moves no duration, but appointments.
 const CLOCK_STEP: Duration = Duration::from_secs(5);
@@ -165,8 +167,10 @@ impl Writer {
             tracing::info!(open, "what the last life left open is taken up again");
         }
         loop {
-            let wait = self.wait();
-            if self.serve(wait)?.is_break() {
+            // Who has nothing to write hears so that another has taken over.
+            let wait = self.wait().map_or(LOOK_EVERY, |wait| wait.min(LOOK_EVERY));
+            self.store.check_owned()?;
+            if self.serve(Some(wait))?.is_break() {
                 return Ok(());
             }
         }

@@ -12,6 +12,8 @@ pub enum StartError {
     Config(ConfigError),
     /// The store did not open.
     Store(StoreError),
+    /// It was told to stop while another process was active.
+    GivenUp,
     /// Others could read what goes over a listener.
     InsecureListen(InsecureListen),
     /// The file that makes the first key could not be written.
@@ -34,6 +36,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Config(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
+            StartError::GivenUp => f.write_str("stopped while another process was active"),
             StartError::InsecureListen(insecure_listen) => insecure_listen.fmt(f),
             StartError::FirstKey(error) => {
                 write!(f, "cannot write the file that makes the first key: {error}")

@@ -75,7 +75,7 @@ async fn postgres(config: &Config, given_up: CancellationToken) -> Result<Opened
         tokio::task::spawn_blocking(move || options.open_unless(&|| given_up.is_cancelled())).await;
     let opened =
         opened.unwrap_or_else(|error| Err(StoreError::Io(format!("a start panicked: {error}"))));
-    let (store, keys) = opened.map_err(StartError::Store)?;
+    let (store, keys) = opened.map_err(StartError::Store)?.ok_or(StartError::GivenUp)?;
     Ok(OpenedStore { store: Box::new(store), keys: Some(keys) })
 }
 

@@ -85,6 +85,15 @@ pub(super) trait Backend: Send + Sync {
     /// Whether it keeps what partitions have in the journal apart, so that one can be had without the others.
     fn is_partitioned(&self) -> bool;
 
+    /// Whether each question is a round trip to somebody else.
+    fn is_remote(&self) -> bool;
+
+    /// Whether what is written may still be.
+    ///
+    /// # Errors
+    /// If another process has taken over.
+    fn check_owned(&self) -> Result<(), StoreError>;
+
     /// The values under these keys, in their order.
     ///
     /// # Errors

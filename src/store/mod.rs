@@ -52,7 +52,7 @@ pub(crate) use key_folder::tests::{TriedFolder, file_bytes, over_each_folder};
 pub use key_folder::{FileAccess, KEY_BLOCK, KeyFolder, KeyFolderOnDisk, OpenKeyFile};
 pub(crate) use label_filter::LabelFilter;
 pub use memory::MemoryStore;
-pub use postgres::PostgresOptions;
+pub use postgres::{PostgresOptions, StoreAndKeys};
 pub use read_only::ReadOnlyStore;
 pub use settings::{KeyAndValue, Kind, SettingChange, Settings, VALUE_BYTES, all_rows};
 pub use sled::SledOptions;
@@ -71,6 +71,25 @@ use dispatch_contract::{AttemptId, UnixMillis};
 
 use crate::machine::{ClockKind, Moment, Workflow, WorkflowId};
 
+/// What a store is about to be asked for.
+#[derive(Clone, Debug)]
+pub enum Question<'a> {
+    /// [`Store::find_request`].
+    Request {
+        /// Whose it is.
+        tenant: &'a str,
+        /// What the caller calls it.
+        request_id: &'a str,
+    },
+    /// [`Store::find_message`].
+    Message {
+        /// The account, as `provider/name`.
+        account: Arc<str>,
+        /// What that calls it.
+        provider_id: &'a str,
+    },
+}
+
 /// The writing half; one owner.
 pub trait Store: Send {
     /// The workflow's state, open or ended; `None` if there is none of that id.
@@ -85,6 +104,15 @@ pub trait Store: Send {
     /// If the store cannot be read.
     fn load_all(&self, ids: &[WorkflowId]) -> Result<Vec<Option<Workflow>>, StoreError> {
         ids.iter().map(|id| self.load(*id)).collect()
+    }
+
+    /// Looks up at once what is about to be asked for before the next commit, where each question by itself is a round
+    /// trip to whatever keeps the bytes; else it does nothing.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn read_ahead(&self, _: &mut dyn Iterator<Item = Question<'_>>) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// The workflow that was created under this request id.
@@ -178,6 +206,14 @@ pub trait Store: Send {
 
     /// How the clocks stood when that was last noted; `None` if it never was, or is lost.
     fn clock(&self) -> Option<ClockNote>;
+
+    /// Whether it may still be written.
+    ///
+    /// # Errors
+    /// Fatal, as that of a commit: another process has taken over.
+    fn check_owned(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Notes how the clocks stand. JournalEntry when the process dies; when the machine does, perhaps an
     /// earlier note, which is as good unless the wall clock was set in between.

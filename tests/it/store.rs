@@ -630,7 +630,29 @@ macro_rules! suite {
     };
 }
 
+/// A provider may call two messages the same.
+fn one_name_of_two_messages_is_the_later_one_s(mut driver: Driver) {
+    let ids = [1, 2].map(|number| driver.create(number, "x"));
+    ids.iter().for_each(|id| driver.start(*id));
+    let changes = ids.map(|id| {
+        let mut state = driver.store.load(id).unwrap().unwrap();
+        let expected = state.sequence;
+        let result = SendResult::Accepted { provider_ids: vec!["the same".to_owned()] };
+        let event = Event::SendResult { attempt: 1, call: 1, result };
+        let facts = machine::handle(&mut state, driver.at(), event, &OneRoute);
+        let messages = named(id, &facts, driver.at());
+        let (tenant, at) = (Arc::from("default"), driver.at());
+        Change { record: None, tenant, at, expected, facts, state, messages }
+    });
+    let changes = ChangeSet { changes: changes.into(), ..ChangeSet::default() };
+    driver.store.commit(changes).unwrap();
+    let found = driver.store.find_message("p/main", "the same").unwrap();
+    let attempt = AttemptId { workflow: ids[1].0, number: 1 };
+    assert_eq!(found, Some(FoundMessage { attempt, part: None }));
+}
+
 suite!(
+    one_name_of_two_messages_is_the_later_one_s,
     what_was_committed_is_told,
     what_no_open_workflow_has_any_more_is_forgotten,
     a_late_row_follows_the_closing_row,

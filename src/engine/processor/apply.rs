@@ -8,11 +8,11 @@ use dispatch_contract::AttemptId;
 use super::{BatchContext, LoadedWorkflow, admission::LoadAwareRouter, inbound::is_reply};
 use crate::{
     engine::{
-        Command, ConversationSend, Effects, InboundReport, RecallOrder, SendOrder,
+        Command, ConversationSend, Effects, InboundReport, RecallOrder, SendOrder, account_id,
         permits::PermitRequest, sender_account_id,
     },
     machine::{self, AttemptState, Event, Fact, Update, Workflow, WorkflowId},
-    store::{self, Change, MessagePart, ReceiptKey, StoreError},
+    store::{self, Change, MessagePart, Question, ReceiptKey, StoreError},
 };
 /// Workflows.
 impl BatchContext<'_> {
@@ -44,6 +44,39 @@ impl BatchContext<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Has the store look up at once by what names creates and receipts will ask it.
+    pub(super) fn read_ahead(
+        &self,
+        creates: &[Command],
+        others: &[Command],
+    ) -> Result<(), StoreError> {
+        let requests = creates.iter().filter_map(|command| match command {
+            Command::Create { record, .. } => {
+                Some(Question::Request { tenant: &record.tenant, request_id: record.request_id()? })
+            }
+            _ => None,
+        });
+        let former_names = self.processor.routes.former_names();
+        let messages = others.iter().filter_map(|command| match command {
+            Command::Inbound { provider, account, items, .. } => Some((provider, account, items)),
+            _ => None,
+        });
+        let messages = messages.flat_map(|(provider, account, items)| {
+            let present = Arc::clone(former_names.present(&account_id(provider, account)));
+            let former = former_names.former(&present).iter().cloned();
+            let names: Vec<_> = std::iter::once(Arc::clone(&present)).chain(former).collect();
+            let provider_ids = items.iter().filter_map(|item| match item {
+                InboundReport::Receipt(receipt) => receipt.provider_id.as_deref(),
+                InboundReport::Watermark(_) => None,
+            });
+            provider_ids.flat_map(move |provider_id| {
+                let question = |account| Question::Message { account, provider_id };
+                names.clone().into_iter().map(question).collect::<Vec<_>>()
+            })
+        });
+        self.store.read_ahead(&mut requests.chain(messages))
     }
 
     fn put_loaded(&mut self, state: Workflow) {

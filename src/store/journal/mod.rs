@@ -23,19 +23,20 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
 
+use bytes::Bytes;
 use dispatch_contract::{AttemptId, UnixMillis};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Change, ChangeSet, ClockNote, Cursor, DueWorkflow, ExistingRequest, FoundMessage, HeldReceipt,
-    Incarnation, LabelFilter, MessagePart, NameHash, Reader, ReceiptKey, RestoreLock, Row,
-    Settings, Store, StoreError, Swept,
+    Incarnation, LabelFilter, MessagePart, NameHash, Question, Reader, ReceiptKey, RestoreLock,
+    Row, Settings, Store, StoreError, Swept,
     active::{ActiveWorkflow, Chain, is_over},
     backend::{Backend, RangeEnd, Writes, place},
     codec,
@@ -67,6 +68,8 @@ pub struct JournalStore {
     replayed: u64,
     checkpoint_rows: u64,
     checkpointing: Option<JoinHandle<()>>,
+    /// Rows that were [read ahead](Store::read_ahead).
+    ahead: Mutex<HashMap<Vec<u8>, Option<Bytes>>>,
 }
 
 /// A checkpoint is due after so many rows, or a quarter of the open workflows if that is more: what
@@ -135,6 +138,7 @@ impl JournalStore {
             replayed,
             checkpoint_rows: CHECKPOINT_ROWS,
             checkpointing: None,
+            ahead: Mutex::default(),
         })
     }
 
@@ -145,11 +149,25 @@ impl JournalStore {
 
     /// Makes writes durable. After a failure nothing more is written, no checkpoint either.
     fn keep(&mut self, writes: Writes, newest: Cursor) -> Result<(), StoreError> {
+        self.ahead().clear();
         let done = self.shared.backend.commit(writes, newest);
         if done.is_err() {
             self.replayed = 0;
         }
         done
+    }
+
+    // Each change is one step.
+    fn ahead(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Option<Bytes>>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value under a key, read ahead or now.
+    fn row<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        match self.ahead().get(key) {
+            Some(row) => row.as_ref().map(|row| codec::decode(row, || place(key))).transpose(),
+            None => self.shared.backend.decode(key),
+        }
     }
 
     fn appender(&self) -> Appender {
@@ -286,7 +304,32 @@ impl Store for JournalStore {
         tenant: &str,
         request_id: &str,
     ) -> Result<Option<ExistingRequest>, StoreError> {
-        self.shared.backend.decode(&keys::request(tenant, request_id))
+        self.row(&keys::request(tenant, request_id))
+    }
+
+    fn read_ahead(
+        &self,
+        questions: &mut dyn Iterator<Item = Question<'_>>,
+    ) -> Result<(), StoreError> {
+        if !self.shared.backend.is_remote() {
+            return Ok(());
+        }
+        let key = |question: Question<'_>| match question {
+            Question::Request { tenant, request_id } => keys::request(tenant, request_id),
+            Question::Message { account, provider_id } => {
+                keys::found_by(ReceiptKey::provider_id(&account, provider_id))
+            }
+        };
+        let keys: Vec<_> = questions.map(key).collect();
+        if keys.len() > 1 {
+            let rows = self.shared.backend.get(&keys)?;
+            self.ahead().extend(keys.into_iter().zip(rows));
+        }
+        Ok(())
+    }
+
+    fn check_owned(&self) -> Result<(), StoreError> {
+        self.shared.backend.check_owned()
     }
 
     fn find_message(
@@ -295,7 +338,7 @@ impl Store for JournalStore {
         provider_id: &str,
     ) -> Result<Option<FoundMessage>, StoreError> {
         let key = keys::found_by(ReceiptKey::provider_id(account, provider_id));
-        let found: Option<(WorkflowId, MessagePart)> = self.shared.backend.decode(&key)?;
+        let found: Option<(WorkflowId, MessagePart)> = self.row(&key)?;
         Ok(found.map(|(workflow, part)| part.found(workflow)))
     }
 
@@ -311,7 +354,7 @@ impl Store for JournalStore {
         let from = keys::conversation(conversation, UnixMillis(after.0 + 1));
         let behind = keys::conversation(conversation, UnixMillis(until.0.saturating_add(1)));
         let rows = self.shared.backend.page(from..behind, RangeEnd::Last, limit)?;
-        let attempt = |(key, value): (Vec<u8>, bytes::Bytes)| {
+        let attempt = |(key, value): (Vec<u8>, Bytes)| {
             let (workflow, part): (WorkflowId, MessagePart) =
                 codec::decode(&value, || place(&key))?;
             Ok(part.found(workflow).attempt)

@@ -15,7 +15,7 @@ use crate::{
     machine::{self, Event, Moment, NoRoutes, Partition, Plan},
     shared::plans,
     store::{
-        Filter, MemoryStore, RequirementInterner,
+        Filter, Fingerprint, KeySlot, MemoryStore, Question, RequirementInterner,
         backend::{ChunkPart, EntryPlace, KeyedRow, RawChunk, Scanned},
     },
 };
@@ -68,6 +68,14 @@ fn backends() -> [Arc<CountingBackend>; 2] {
 impl Backend for CountingBackend {
     fn is_partitioned(&self) -> bool {
         self.is_partitioned
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn check_owned(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
@@ -329,6 +337,39 @@ fn who_follows_hears_every_row_once_and_of_news_with_one_question() {
         assert_eq!(follow(Cursor(1000), 7).0, (1001..=1007).collect::<Vec<_>>());
         assert_eq!(follow(Cursor(newest.0 - 1), 256), (vec![newest.0], 1));
         assert_eq!(follow(newest, 256).0, Vec::<u64>::new());
+    }
+}
+
+#[test]
+fn what_is_about_to_be_asked_for_is_asked_for_at_once() {
+    for backend in backends() {
+        let mut store = open(&backend);
+        let made = |number: u64| ExistingRequest {
+            id: id(u128::from(number)),
+            slot: KeySlot(number),
+            fingerprint: Fingerprint([7; 16]),
+        };
+        let request_id = |number: u64| format!("request-{number}");
+        for number in 0..50 {
+            let row = codec::encode(&made(number)).unwrap();
+            let key = keys::request("acme", &request_id(number));
+            backend.rows.lock().unwrap().insert(key, row.into());
+        }
+        let ids: Vec<_> = (0..100).map(request_id).collect();
+        let questions =
+            || ids.iter().map(|request_id| Question::Request { tenant: "acme", request_id });
+        backend.take_asked();
+        store.read_ahead(&mut questions()).unwrap();
+        for number in 0..100 {
+            let found = store.find_request("acme", &request_id(number)).unwrap();
+            assert_eq!(found, (number < 50).then(|| made(number)));
+        }
+        assert_eq!(backend.take_asked(), 1);
+        // What was read ahead holds until something is written.
+        let key = keys::request("acme", &request_id(1));
+        backend.rows.lock().unwrap().remove(&key);
+        create(&mut store, 1, "red");
+        assert_eq!(store.find_request("acme", &request_id(1)).unwrap(), None);
     }
 }
 

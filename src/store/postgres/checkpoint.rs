@@ -15,31 +15,36 @@ pub(super) fn write(
     backend: &PostgresBackend,
     blocks: &mut dyn Iterator<Item = Result<Vec<u8>, StoreError>>,
 ) -> Result<(), StoreError> {
+    // No two owners ever write the same one.
     const BEGIN: &str = "WITH torn AS (DELETE FROM dispatch.checkpoint \
-                             WHERE generation > (SELECT min(generation) FROM dispatch.checkpoint)) \
-                         SELECT coalesce(max(generation), 0) + 1 FROM dispatch.checkpoint";
+                             WHERE generation NOT IN (SELECT generation FROM dispatch.current_checkpoint)) \
+                         SELECT greatest(p.epoch << 32, 1 + coalesce((SELECT max(generation) FROM dispatch.checkpoint), 0)) \
+                         FROM dispatch.partition p WHERE p.number = 0 AND p.owner = $1";
     const PUT: &str = "INSERT INTO dispatch.checkpoint VALUES ($1, $2, $3) ON CONFLICT (generation, number) DO NOTHING";
-    // Not of a process that has lost what it writes of.
-    const END: &str = "DELETE FROM dispatch.checkpoint WHERE generation <> $1 \
-                       AND EXISTS (SELECT FROM dispatch.partition WHERE number = 0 AND owner = $2)";
+    const END: &str = "INSERT INTO dispatch.current_checkpoint (generation) \
+                       SELECT $1 FROM dispatch.partition WHERE number = 0 AND owner = $2 \
+                       ON CONFLICT (one) DO UPDATE SET generation = excluded.generation";
+    const CLEAR: &str = "DELETE FROM dispatch.checkpoint WHERE generation < (SELECT generation FROM dispatch.current_checkpoint)";
     backend.lease.check()?;
-    let begun = backend.rows(BEGIN, &[], |row| row.try_get::<_, i64>(0))?;
-    let generation = begun.first().copied().unwrap_or(1);
+    let token = backend.lease.token();
+    let begun = backend.rows(BEGIN, &[(&token, Type::UUID)], |row| row.try_get::<_, i64>(0))?;
+    let generation = *begun.first().ok_or_else(|| backend.lease.superseded())?;
     for (number, block) in (0_i32..).zip(blocks) {
         let block = block?;
         let params: Params<'_, 3> =
             [(&generation, Type::INT8), (&number, Type::INT4), (&block, Type::BYTEA)];
         backend.rows(PUT, &params, |_| Ok(()))?;
     }
-    let token = backend.lease.token();
+    // Not of a process that has lost what it writes of.
     let params: Params<'_, 2> = [(&generation, Type::INT8), (&token, Type::UUID)];
-    backend.rows(END, &params, |_| Ok(())).map(drop)
+    backend.rows(END, &params, |_| Ok(()))?;
+    backend.rows(CLEAR, &[], |_| Ok(())).map(drop)
 }
 
 /// The blocks of the last checkpoint, fewer where it is torn or they cannot be read: it is only a shortcut.
 pub(super) fn blocks(backend: &PostgresBackend) -> impl Iterator<Item = Vec<u8>> + '_ {
     const ASK: &str = "SELECT block FROM dispatch.checkpoint \
-                       WHERE generation = (SELECT min(generation) FROM dispatch.checkpoint) AND number >= $1 \
+                       WHERE generation = (SELECT generation FROM dispatch.current_checkpoint) AND number >= $1 \
                        ORDER BY number LIMIT $2";
     let (mut next, mut some) = (0_i32, Vec::new().into_iter());
     std::iter::from_fn(move || {

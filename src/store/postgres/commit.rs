@@ -1,13 +1,15 @@
 //! A commit: one statement, fenced, and done once whatever becomes of its answer.
 //!
 //! A connection that breaks leaves open whether the statement was done, and even whether it will be. So each commit has
-//! a number, which the rows of the partitions that it touches note: what is tried again under the same number is done
-//! once, and a late doubled statement is refused by the database. Whoever is in doubt asks what the rows note; that waits
-//! for a statement that is being done.
+//! the number behind the one before it, which the rows of the partitions that it touches note: what is tried again under the
+//! same number is done once, a late doubled statement is refused by the database, and so is the next one of a database that
+//! has lost the one before. Whoever is in doubt asks what the rows note; that waits for a statement that is being done.
+//! After a commit whose end is not known nothing is written any more.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
 
 use super::{
     database::{Database, Tries, Unanswered},
@@ -36,7 +38,9 @@ enum Doubt {
     Done,
     NotDone,
     /// Another process owns it.
-    Lost,
+    TakenOver,
+    /// The database does not know what it acknowledged: it was put back, or a replica took its place that lacked it.
+    Forgotten,
 }
 
 /// Does a statement once.
@@ -50,6 +54,12 @@ pub(super) fn commit(
     fenced: &Fenced<'_>,
 ) -> Result<(), StoreError> {
     lease.check()?;
+    let done = try_commit(database, lease, fenced);
+    // Nobody knows what becomes of it: nothing may follow.
+    done.map_err(|error| lease.fail(error))
+}
+
+fn try_commit(database: &Database, lease: &Lease, fenced: &Fenced<'_>) -> Result<(), StoreError> {
     let mut tries = Tries::until(PATIENCE);
     let token = lease.token();
     loop {
@@ -65,12 +75,18 @@ pub(super) fn commit(
         let why = match done {
             Ok(()) => return Ok(()),
             Err(Unanswered::Refused(why)) => return Err(database.failed(&why)),
-            Err(Unanswered::Fenced) => "it was done before".to_owned(),
+            Err(Unanswered::Fenced) => "it is not the next one there".to_owned(),
             Err(Unanswered::Unknown(why)) => why,
         };
         match doubt(database, lease, fenced) {
             Ok(Doubt::Done) => return Ok(()),
-            Ok(Doubt::Lost) => return Err(lease.lose()),
+            Ok(Doubt::TakenOver) => return Err(lease.superseded()),
+            Ok(Doubt::Forgotten) => {
+                return Err(database.failed(
+                    "it has lost what it acknowledged: it was put back, or a replica that lacked it took its place. \
+                     This process ends, and the next start goes on with what there is",
+                ));
+            }
             Ok(Doubt::NotDone) => {
                 tracing::warn!(database = database.place(), %why, "a commit is tried again");
             }
@@ -85,24 +101,28 @@ pub(super) fn commit(
 
 /// Whether a statement was done. Waits for one that is being done.
 fn doubt(database: &Database, lease: &Lease, fenced: &Fenced<'_>) -> Result<Doubt, Unanswered> {
-    const ASK: &str = "SELECT owner = $1, last_commit = $3 FROM dispatch.partition WHERE number = ANY ($2) \
-                       ORDER BY number FOR UPDATE";
-    let token = lease.token();
-    let rows = database.once(async |client| {
-        let params = [
-            (&token as &(dyn ToSql + Sync), Type::UUID),
-            (&fenced.touched, Type::INT2_ARRAY),
-            (&fenced.number, Type::INT8),
-        ];
-        let rows = client.query_typed(ASK, &params).await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get::<_, Option<bool>>(0)?, row.try_get::<_, bool>(1)?)))
-            .collect::<Result<Vec<_>, _>>()
+    const LOCK: &str =
+        "SELECT owner FROM dispatch.partition WHERE number = ANY ($1) ORDER BY number FOR UPDATE";
+    // Not what the partitions note that are touched: those were perhaps touched last by an earlier one.
+    const LAST: &str =
+        "SELECT max(last_commit) FROM dispatch.partition WHERE (number = 16) = (16 = ANY ($1))";
+    let (owners, last) = database.once(async |client| {
+        let touched = [(&fenced.touched as &(dyn ToSql + Sync), Type::INT2_ARRAY)];
+        let rows = client.query_typed(LOCK, &touched).await?;
+        let owners = rows.iter().map(|row| row.try_get::<_, Option<Uuid>>(0));
+        let owners = owners.collect::<Result<Vec<_>, _>>()?;
+        let rows = client.query_typed(LAST, &touched).await?;
+        let last = rows.first().map_or(Ok(None), |row| row.try_get::<_, Option<i64>>(0))?;
+        Ok((owners, last))
     })?;
-    if rows.iter().any(|(is_own, _)| *is_own != Some(true)) {
-        return Ok(Doubt::Lost);
+    if owners.len() != fenced.touched.len() || owners.iter().any(|it| *it != Some(lease.token())) {
+        return Ok(Doubt::TakenOver);
     }
-    Ok(if rows.iter().all(|(_, is_done)| *is_done) { Doubt::Done } else { Doubt::NotDone })
+    Ok(match last {
+        Some(last) if last == fenced.number => Doubt::Done,
+        Some(last) if last == fenced.number - 1 => Doubt::NotDone,
+        Some(_) | None => Doubt::Forgotten,
+    })
 }
 
 /// The journal's commit.
@@ -128,8 +148,10 @@ pub(super) fn commit_journal(
         // What leads to the journal is of all partitions; one stands for them.
         touched.push(0);
     }
-    let keys: Vec<_> = writes.rows.iter().map(|(key, _)| &key[..]).collect();
-    let values: Vec<_> = writes.rows.iter().map(|(_, value)| value.as_deref()).collect();
+    // The last of a key holds: one statement changes no row twice.
+    let rows = writes.rows.iter().map(|(key, value)| (&key[..], value.as_deref()));
+    let rows: BTreeMap<_, _> = rows.collect();
+    let (keys, values): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
     let trim_to = writes.trim_to.map(as_sql);
     let newest = as_sql(newest);
     commit(

@@ -5,12 +5,15 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use tokio::{runtime, task, time};
-use tokio_postgres::{Client, Config, Error, NoTls, error::SqlState};
+use tokio_postgres::{Client, Config, Error, NoTls, config::TargetSessionAttrs, error::SqlState};
 
 use super::PostgresOptions;
 use crate::store::StoreError;
@@ -18,22 +21,80 @@ use crate::store::StoreError;
 /// How long one try may take, and how long a connection.
 const TRY: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(3);
+/// The same of a renewal: several fit into a lease.
+const RENEWAL_TRY: Duration = Duration::from_millis(1200);
 /// How long a read is tried while the database is away.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 /// The rest before each further try, at least and at most.
 const REST: Duration = Duration::from_millis(20);
 const MOST_REST: Duration = Duration::from_millis(500);
+/// How many connections the writer and what is kept beside workflows have for themselves, and the lease.
+const WRITING: usize = 2;
+const RENEWING: usize = 1;
 
-/// A fence refused it: another process owns what it was about.
-pub(super) const FENCED: &str = "DF001";
+/// A fence refused it: another process owns what it was about, or it is not the next commit there.
+const FENCED: [&str; 2] = ["DF001", "DF002"];
 
-/// The database, for threads that may block.
+/// Some connections to the database, for threads that may block.
 pub(super) struct Database {
     pool: Pool,
-    /// Drives the connections. `None` once it is dropped.
-    runtime: Option<runtime::Runtime>,
+    runtime: Arc<OwnRuntime>,
+    /// How long a try may take.
+    limit: Duration,
     /// How the database is called in errors: no password in it.
     place: String,
+}
+
+/// Drives the connections, on a thread of its own. `None` once it is dropped.
+struct OwnRuntime(Option<runtime::Runtime>);
+
+/// The connections, apart by what they are for: whoever reads much keeps nobody from writing, nor the lease from being
+/// renewed.
+pub(super) struct Connections {
+    pub(super) reading: Arc<Database>,
+    pub(super) writing: Arc<Database>,
+    pub(super) renewing: Arc<Database>,
+}
+
+impl Connections {
+    /// How few are too few.
+    pub(super) const FEWEST: usize = 1 + WRITING + RENEWING;
+
+    /// To the database that the options name. Nothing is asked yet.
+    pub(super) fn new(options: &PostgresOptions) -> Result<Connections, StoreError> {
+        let mut config = options.config()?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("dispatch");
+        }
+        if config.get_hosts().len() > 1 {
+            // One of them is a replica, and may become the other.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        config.tcp_user_timeout(2 * TRY);
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("dispatch-postgres")
+            .enable_all()
+            .build()
+            .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
+        let runtime = Arc::new(OwnRuntime(Some(runtime)));
+        let some = |count: usize, limit: Duration| {
+            let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+            let manager = Manager::from_config(config.clone(), NoTls, recycling);
+            let pool = Pool::builder(manager).max_size(count).runtime(Runtime::Tokio1).build();
+            let pool = pool.map_err(|error| StoreError::Database(error.to_string()))?;
+            let (runtime, place) = (Arc::clone(&runtime), place(&config));
+            Ok::<_, StoreError>(Arc::new(Database { pool, runtime, limit, place }))
+        };
+        Ok(Connections {
+            reading: some(options.connections.saturating_sub(WRITING + RENEWING).max(1), TRY)?,
+            writing: some(WRITING, TRY)?,
+            renewing: some(RENEWING, RENEWAL_TRY)?,
+        })
+    }
 }
 
 /// Why a question was not answered.
@@ -48,55 +109,34 @@ pub(super) enum Unanswered {
 }
 
 impl Database {
-    /// Of the database that the options name. Nothing is asked yet.
-    pub(super) fn new(options: &PostgresOptions) -> Result<Database, StoreError> {
-        let mut config = options.config()?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("dispatch");
-        }
-        config.tcp_user_timeout(2 * TRY);
-        let place = place(&config);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
-            .max_size(options.connections)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| StoreError::Database(error.to_string()))?;
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("dispatch-postgres")
-            .enable_all()
-            .build()
-            .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
-        Ok(Database { pool, runtime: Some(runtime), place })
-    }
-
     /// Asks once.
     pub(super) fn once<T>(
         &self,
         ask: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<T, Unanswered> {
         self.wait(async {
-            let got = time::timeout(TRY, self.pool.get()).await;
+            let got = time::timeout(self.limit, self.pool.get()).await;
             let client = match got {
                 Ok(Ok(client)) => client,
-                Ok(Err(error)) => return Err(Unanswered::Unknown(whole(&error))),
+                Ok(Err(error)) => return Err(Unanswered::of_pool(&error)),
                 Err(_) => {
                     return Err(Unanswered::Unknown("no connection was free in time".to_owned()));
                 }
             };
-            match time::timeout(TRY, ask(&client)).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => Err(Unanswered::of(&error)),
-                Err(_) => {
-                    // What it still does is of no use to anybody.
-                    drop(Object::take(client));
-                    Err(Unanswered::Unknown("the database did not answer in time".to_owned()))
+            let (why, is_late) = match time::timeout(self.limit, ask(&client)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+                    (whole(&error), false)
                 }
+                Ok(Err(error)) => return Err(Unanswered::of(&error)),
+                Err(_) => ("the database did not answer in time".to_owned(), true),
+            };
+            // Nobody waits for it, and the next try is on another connection.
+            let client = Object::take(client);
+            if is_late {
+                let _ = time::timeout(self.limit, client.cancel_token().cancel_query(NoTls)).await;
             }
+            Err(Unanswered::Unknown(why))
         })
     }
 
@@ -132,33 +172,41 @@ impl Database {
 
     /// Waits on a thread that may be one of a runtime's.
     fn wait<T>(&self, work: impl Future<Output = Result<T, Unanswered>>) -> Result<T, Unanswered> {
-        match &self.runtime {
+        match &self.runtime.0 {
             Some(runtime) => task::block_in_place(|| runtime.block_on(work)),
             None => Err(Unanswered::Refused("it is closed".to_owned())),
         }
     }
 }
 
-impl Drop for Database {
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
         // Whoever drops it may be a runtime's thread, which may not wait.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
 impl Unanswered {
+    fn of_pool(error: &PoolError) -> Unanswered {
+        match error {
+            PoolError::Backend(error) => Unanswered::of(error),
+            error => Unanswered::Unknown(error.to_string()),
+        }
+    }
+
     fn of(error: &Error) -> Unanswered {
         let Some(state) = error.code() else {
             return Unanswered::Unknown(whole(error));
         };
-        if state.code() == FENCED {
+        if FENCED.contains(&state.code()) {
             return Unanswered::Fenced;
         }
         let again = [
             SqlState::T_R_DEADLOCK_DETECTED,
             SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN,
             SqlState::LOCK_NOT_AVAILABLE,
             SqlState::QUERY_CANCELED,
             SqlState::READ_ONLY_SQL_TRANSACTION,
@@ -189,20 +237,20 @@ impl Tries {
     }
 
     pub(super) fn rest(&mut self) {
-        std::thread::sleep(self.rest);
+        task::block_in_place(|| std::thread::sleep(self.rest));
         self.rest = (self.rest * 2).min(MOST_REST);
     }
 }
 
-/// An error with what it comes from.
-fn whole(error: &dyn std::error::Error) -> String {
+/// An error with what it comes from. Of the database's own no more than the message: its details may name what is kept.
+fn whole(error: &Error) -> String {
+    if let Some(told) = error.as_db_error() {
+        return format!("{} ({})", told.message(), told.code().code());
+    }
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
+        text = format!("{text}: {error}");
         cause = error.source();
     }
     text

@@ -27,12 +27,7 @@ impl PostgresKeys {
         rest: &[(&(dyn ToSql + Sync), Type)],
     ) -> io::Result<()> {
         let fenced = Fenced { statement, touched: &[BESIDE], number, rest };
-        commit(&self.0.database, &self.0.lease, &fenced).map_err(io::Error::other)
-    }
-
-    /// Does something under the next number.
-    fn beside<T>(&self, write: impl FnOnce(i64) -> io::Result<T>) -> io::Result<T> {
-        self.0.beside(|number| Ok(write(number))).map_err(io::Error::other).flatten()
+        commit(&self.0.writing, &self.0.lease, &fenced).map_err(io::Error::other)
     }
 
     fn number(&self, name: &str) -> io::Result<Option<u64>> {
@@ -62,7 +57,7 @@ impl KeyTables for PostgresKeys {
     fn put(&self, name: &str, blocks: &KeyBlocks, length: u64) -> io::Result<u64> {
         let (numbers, bytes) = as_sql(blocks);
         let length = length as i64;
-        self.beside(|number| {
+        self.0.beside(|number| {
             self.commit(
                 number,
                 "SELECT dispatch.put_key_file($1, $2, $3, $4, $5, $6, $7)",
@@ -72,13 +67,13 @@ impl KeyTables for PostgresKeys {
                     (&numbers, Type::INT8_ARRAY),
                     (&bytes, Type::BYTEA_ARRAY),
                 ],
-            )?;
-            self.number(name)?.ok_or_else(|| ErrorKind::NotFound.into())
-        })
+            )
+        })?;
+        self.number(name)?.ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.beside(|number| {
+        self.0.beside(|number| {
             self.number(name)?.ok_or(ErrorKind::NotFound)?;
             self.commit(
                 number,
@@ -110,7 +105,7 @@ impl KeyTables for PostgresKeys {
         const IS_THERE: &str = "SELECT number FROM dispatch.key_file WHERE number = $1";
         let (numbers, bytes) = as_sql(blocks);
         let (file, length) = (file as i64, length as i64);
-        self.beside(|number| {
+        self.0.beside(|number| {
             // Nobody else removes one meanwhile.
             let found = self.0.rows(IS_THERE, &[(&file, Type::INT8)], |_| Ok(()));
             found.map_err(io::Error::other)?.pop().ok_or(ErrorKind::NotFound)?;

@@ -37,27 +37,36 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Waits until nobody holds a lease, and takes it.
+    /// Waits until nobody holds a lease, and takes it; `None` if it is given up before that.
     ///
     /// # Errors
-    /// If the database refuses it, or is away for too long, or it is given up.
+    /// If the database refuses it.
     pub(super) fn acquire(
         database: &Arc<Database>,
         name: &str,
         is_given_up: &dyn Fn() -> bool,
-    ) -> Result<Lease, StoreError> {
-        let token = Uuid::new_v4();
+    ) -> Result<Option<Lease>, StoreError> {
         let mut told = None;
-        while let Some(holder) = ask_for(database, token, name)? {
-            if told.as_ref() != Some(&holder) {
-                tracing::info!(%holder, database = database.place(), "another process is active; waiting for its lease");
-                told = Some(holder);
+        let token = loop {
+            // A try that comes late takes nothing from whoever asked last.
+            let token = Uuid::new_v4();
+            let waits_for = match ask_for(database, token, name) {
+                Ok(None) => break token,
+                Ok(Some(holder)) => holder,
+                // Perhaps the whole database is moving: that is when somebody who waits is needed.
+                Err(Unanswered::Unknown(why)) => format!("the database: {why}"),
+                Err(Unanswered::Fenced) => return Err(database.failed("it is another process's")),
+                Err(Unanswered::Refused(why)) => return Err(database.failed(&why)),
+            };
+            if told.as_ref() != Some(&waits_for) {
+                tracing::info!(%waits_for, database = database.place(), "waiting for the lease, and serving nothing");
+                told = Some(waits_for);
             }
             if is_given_up() {
-                return Err(database.failed("another process is active, and nobody waits any more"));
+                return Ok(None);
             }
             thread::sleep(ASK_EVERY);
-        }
+        };
         let is_lost = Arc::new(AtomicBool::new(false));
         let (end, ended) = mpsc::channel();
         let (asked, lost) = (Arc::clone(database), Arc::clone(&is_lost));
@@ -66,7 +75,7 @@ impl Lease {
             .spawn(move || renew(&asked, token, &lost, &ended))
             .map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))?;
         let database = Arc::clone(database);
-        Ok(Lease { database, token, is_lost, end: Some(end), renewing: Some(renewing) })
+        Ok(Some(Lease { database, token, is_lost, end: Some(end), renewing: Some(renewing) }))
     }
 
     /// By what this process is known.
@@ -74,31 +83,34 @@ impl Lease {
         self.token
     }
 
-    /// Says that it is known to be gone.
-    pub(super) fn lose(&self) -> StoreError {
+    /// Notes that nothing may be written any more, for this reason.
+    pub(super) fn fail(&self, why: StoreError) -> StoreError {
         self.is_lost.store(true, Ordering::Release);
-        superseded(&self.database)
+        why
+    }
+
+    /// Why nothing may be written any more.
+    pub(super) fn superseded(&self) -> StoreError {
+        self.database.failed("another process has taken over; this one writes nothing any more")
     }
 
     /// # Errors
     /// If it is known to be gone.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match self.is_lost.load(Ordering::Acquire) {
-            true => Err(superseded(&self.database)),
+            true => Err(self.database.failed(
+                "another process has taken over, or an earlier write failed; this one writes nothing any more",
+            )),
             false => Ok(()),
         }
     }
 }
 
-fn superseded(database: &Database) -> StoreError {
-    database.failed("another process has taken over; this one writes nothing any more")
-}
-
 /// Who holds the lease; `None` if this process does now.
-fn ask_for(database: &Database, token: Uuid, name: &str) -> Result<Option<String>, StoreError> {
+fn ask_for(database: &Database, token: Uuid, name: &str) -> Result<Option<String>, Unanswered> {
     const ASK: &str = "SELECT dispatch.acquire($1, $2, make_interval(secs => $3))";
     let lease = LEASE.as_secs_f64();
-    database.read(async |client| {
+    database.once(async |client| {
         let params =
             [(&token as _, Type::UUID), (&name as _, Type::TEXT), (&lease as _, Type::FLOAT8)];
         let rows = client.query_typed(ASK, &params).await?;
@@ -109,7 +121,7 @@ fn ask_for(database: &Database, token: Uuid, name: &str) -> Result<Option<String
 /// Renews until it is told to end, or the lease is gone.
 fn renew(database: &Database, token: Uuid, is_lost: &AtomicBool, ended: &mpsc::Receiver<()>) {
     const RENEW: &str = "UPDATE dispatch.node SET lease_until = clock_timestamp() + make_interval(secs => $2) \
-                         WHERE token = $1";
+                         WHERE token = $1 AND EXISTS (SELECT FROM dispatch.partition WHERE owner = $1)";
     let lease = LEASE.as_secs_f64();
     while ended.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
         let renewed = database.once(async |client| {

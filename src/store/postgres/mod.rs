@@ -39,13 +39,14 @@ use database::Database;
 #[cfg(test)]
 pub(super) use key_folder::PostgresKeys;
 use lease::Lease;
+pub use open::StoreAndKeys;
 
 /// Where a store on PostgreSQL is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// The connection string: `host=db user=dispatch dbname=dispatch`, or as a URL.
     pub connection: String,
-    /// How many connections there may be at once, at least 2: one renews the lease.
+    /// How many connections there may be at once, at least 4: two are for writing, and one renews the lease.
     pub connections: usize,
     /// How this process is called where others wait for it.
     pub name: String,
@@ -55,7 +56,9 @@ pub struct PostgresOptions {
 struct PostgresBackend {
     // In this order: whoever is dropped first still asks what comes behind.
     lease: Lease,
+    /// For reading.
     database: Arc<Database>,
+    writing: Arc<Database>,
     /// The number of the journal's last commit.
     commits: Mutex<i64>,
     /// The same of what belongs to no partition.
@@ -102,11 +105,13 @@ impl fmt::Debug for PostgresOptions {
 }
 
 impl PostgresBackend {
-    /// Does something under the next number of what belongs to no partition, one after the other.
-    fn beside<T>(&self, write: impl FnOnce(i64) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Commits something under the next number of what belongs to no partition, one after the other. With an error it is
+    /// not committed, or nothing ever is again.
+    fn beside<E>(&self, write: impl FnOnce(i64) -> Result<(), E>) -> Result<(), E> {
         let mut last = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        write(*last + 1)?;
         *last += 1;
-        write(*last)
+        Ok(())
     }
 
     /// The rows that a statement answers with.
@@ -159,6 +164,14 @@ impl Backend for PostgresBackend {
         true
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn check_owned(&self) -> Result<(), StoreError> {
+        self.lease.check()
+    }
+
     fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
         const ASK: &str = "SELECT stored.value FROM unnest($1) WITH ORDINALITY AS wanted (key, number) \
                            LEFT JOIN dispatch.index_row stored ON stored.key = wanted.key ORDER BY wanted.number";
@@ -204,7 +217,7 @@ impl Backend for PostgresBackend {
     fn commit(&self, writes: Writes, newest: Cursor) -> Result<(), StoreError> {
         let mut last = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         *last += 1;
-        commit_journal(&self.database, &self.lease, *last, &writes, newest)
+        commit_journal(&self.writing, &self.lease, *last, &writes, newest)
     }
 
     fn scan(&self, show: &mut dyn FnMut(Scanned)) {

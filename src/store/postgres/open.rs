@@ -6,8 +6,11 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::{
-    CLOCK, PostgresBackend, PostgresOptions, database::Database, key_folder::PostgresKeys,
-    lease::Lease, schema,
+    CLOCK, PostgresBackend, PostgresOptions,
+    database::{Connections, Database},
+    key_folder::PostgresKeys,
+    lease::Lease,
+    schema,
 };
 use crate::store::{
     Cursor, Incarnation, JournalStore, KeyFolder, StoreError,
@@ -16,8 +19,8 @@ use crate::store::{
     key_folder::KeyFolderInRows,
 };
 
-/// So few connections are too few: one renews the lease while another waits for a commit.
-const FEWEST: usize = 2;
+/// A store, and the folder of the keys of its contents.
+pub type StoreAndKeys = (JournalStore, Arc<dyn KeyFolder>);
 
 impl PostgresOptions {
     /// Waits until no other process is active, and opens what is there; an empty database becomes an empty store. The
@@ -25,23 +28,20 @@ impl PostgresOptions {
     ///
     /// # Errors
     /// If the database cannot be reached, refuses something, or lacks what was acknowledged.
-    pub fn open(&self) -> Result<(JournalStore, Arc<dyn KeyFolder>), StoreError> {
-        self.open_unless(&|| false)
+    pub fn open(&self) -> Result<StoreAndKeys, StoreError> {
+        let opened = self.open_unless(&|| false)?;
+        opened.ok_or_else(|| StoreError::Database("nobody waits for it".to_owned()))
     }
 
-    /// The same, unless it is given up while another process is active.
+    /// The same, or `None` if it is given up while another process is active.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and if it was given up.
+    /// As [`open`](Self::open).
     pub fn open_unless(
         &self,
         is_given_up: &dyn Fn() -> bool,
-    ) -> Result<(JournalStore, Arc<dyn KeyFolder>), StoreError> {
-        if self.connections < FEWEST {
-            let why = format!("a store on PostgreSQL needs {FEWEST} connections at least");
-            return Err(StoreError::Refused(why));
-        }
-        let backend = Arc::new(self.own(is_given_up)?);
+    ) -> Result<Option<StoreAndKeys>, StoreError> {
+        let Some(backend) = self.own(is_given_up)?.map(Arc::new) else { return Ok(None) };
         let newest = backend.acknowledged()?;
         let seam: &dyn Backend = &*backend;
         let noted: Option<Incarnation> = seam.decode(journal::INCARNATION)?;
@@ -68,24 +68,32 @@ impl PostgresOptions {
         let keys = KeyFolderInRows::new(Arc::new(PostgresKeys(Arc::clone(&backend))));
         let settings = Arc::clone(&backend) as _;
         let store = JournalStore::new(backend, settings, incarnation, clock, rebuilt)?;
-        Ok((store, Arc::new(keys)))
+        Ok(Some((store, Arc::new(keys))))
     }
 }
 
 impl PostgresOptions {
     /// The database, with its tables, once this process owns it.
-    fn own(&self, is_given_up: &dyn Fn() -> bool) -> Result<PostgresBackend, StoreError> {
-        let database = Arc::new(Database::new(self)?);
-        warn_of_fsync(&database)?;
-        schema::migrate(&database)?;
-        let lease = Lease::acquire(&database, &self.name, is_given_up)?;
-        Ok(PostgresBackend { lease, database, commits: Mutex::new(0), beside: Mutex::new(0) })
+    fn own(&self, is_given_up: &dyn Fn() -> bool) -> Result<Option<PostgresBackend>, StoreError> {
+        if self.connections < Connections::FEWEST {
+            let why = format!("store.connections must be {} at least", Connections::FEWEST);
+            return Err(StoreError::Refused(why));
+        }
+        let Connections { reading, writing, renewing } = Connections::new(self)?;
+        warn_of_fsync(&reading)?;
+        schema::migrate(&writing)?;
+        let lease = Lease::acquire(&renewing, &self.name, is_given_up)?;
+        Ok(lease.map(|lease| {
+            let (commits, beside) = (Mutex::new(0), Mutex::new(0));
+            PostgresBackend { lease, database: reading, writing, commits, beside }
+        }))
     }
 
     /// The tables of the keys alone.
     #[cfg(test)]
     pub(in crate::store) fn open_keys(&self) -> Result<Arc<PostgresKeys>, StoreError> {
-        Ok(Arc::new(PostgresKeys(Arc::new(self.own(&|| false)?))))
+        let backend = self.own(&|| false)?.expect("nobody gives it up");
+        Ok(Arc::new(PostgresKeys(Arc::new(backend))))
     }
 }
 

@@ -46,7 +46,7 @@ impl Settings for PostgresBackend {
         let (keys, values): (Vec<_>, Vec<_>) = last.into_iter().unzip();
         self.beside(|number| {
             commit(
-                &self.database,
+                &self.writing,
                 &self.lease,
                 &Fenced {
                     statement: "SELECT dispatch.change_settings($1, $2, $3, $4, $5)",

@@ -75,6 +75,15 @@ impl Backend for SledBackend {
         false
     }
 
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Whoever opens a folder holds it.
+    fn check_owned(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
         keys.iter().map(|key| self.tree.get(key)).collect()
     }

@@ -93,6 +93,72 @@ fn who_was_taken_over_from_writes_nothing_more() {
     assert_all_there(&second);
 }
 
+/// A replica that lacked the last commits took the database's place.
+#[test]
+fn a_database_that_forgets_while_somebody_is_active_gets_no_gap() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.database();
+    let mut driver = Driver::new(open_database(&database));
+    driver.create(1, "x");
+    driver.create(2, "x");
+    let forget = "UPDATE dispatch.partition SET last_commit = last_commit - 1 \
+                  WHERE last_commit = (SELECT max(last_commit) FROM dispatch.partition WHERE number < 16) AND number < 16; \
+                  DELETE FROM dispatch.journal WHERE first = (SELECT max(first) FROM dispatch.journal)";
+    assert!(cluster.answer(&database, forget).is_some());
+    let receipt = ChangeSet { hold_receipts: vec![parked(9)], ..ChangeSet::default() };
+    let refused = driver.store.commit(receipt.clone());
+    assert!(
+        matches!(&refused, Err(StoreError::Database(why)) if why.contains("lost what it acknowledged")),
+        "{refused:?}"
+    );
+    assert!(driver.store.check_owned().is_err(), "the process is to end");
+    assert!(driver.store.commit(receipt).is_err(), "nothing follows");
+}
+
+/// Whoever has nothing to write is to end too.
+#[test]
+fn who_was_taken_over_from_hears_of_it_without_writing() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.database();
+    let first = open_database(&database);
+    assert!(first.check_owned().is_ok());
+    let gone = "UPDATE dispatch.node SET lease_until = clock_timestamp() - interval '1 s'";
+    assert!(cluster.answer(&database, gone).is_some());
+    let _second = open_database(&database);
+    let until = Instant::now() + Duration::from_secs(20);
+    while first.check_owned().is_ok() {
+        assert!(Instant::now() < until, "it does not hear of it");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn who_waits_disturbs_nobody_and_gives_up_when_it_is_told_to() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.database();
+    let mut driver = Driver::new(open_database(&database));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let options = postgres_options(database.clone());
+                let is_over = &is_over;
+                scope.spawn(move || options.open_unless(&|| is_over.load(Ordering::Relaxed)))
+            })
+            .collect();
+        for number in 1..=300 {
+            driver.create(number, "x");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for waiting in waiting {
+            assert!(waiting.join().unwrap().unwrap().is_none());
+        }
+    });
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(cluster.answer(&database, deadlocks).as_deref(), Some("0"));
+    assert_all_there(&driver);
+}
+
 /// Ends every connection again and again, until it is told to stop.
 fn disturb<T>(cluster: &Cluster, database: &str, work: impl FnOnce() -> T) -> (T, usize) {
     let is_over = AtomicBool::new(false);
@@ -188,7 +254,8 @@ fn a_checkpoint_is_taken_and_one_that_was_cut_off_is_none() {
     for number in 1..=200 {
         driver.create(number, "x");
     }
-    let blocks = || cluster.answer(&database, "SELECT count(*) FROM dispatch.checkpoint").unwrap();
+    let blocks =
+        || cluster.answer(&database, "SELECT count(*) FROM dispatch.current_checkpoint").unwrap();
     let until = Instant::now() + Duration::from_secs(10);
     while blocks() == "0" {
         assert!(Instant::now() < until, "none is written");

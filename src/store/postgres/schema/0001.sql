@@ -44,8 +44,8 @@ CREATE TABLE dispatch.setting (
     value bytea NOT NULL
 );
 
--- What was open at some moment, for a quicker start. One that is being written has the greater generation; the
--- other goes once it is whole.
+-- What was open at some moment, for a quicker start: the generation that is current, and perhaps one that is being
+-- written.
 CREATE TABLE dispatch.checkpoint (
     generation bigint NOT NULL,
     number integer NOT NULL,
@@ -53,48 +53,69 @@ CREATE TABLE dispatch.checkpoint (
     PRIMARY KEY (generation, number)
 );
 
+CREATE TABLE dispatch.current_checkpoint (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    generation bigint NOT NULL
+);
+
 ALTER TABLE dispatch.checkpoint ALTER COLUMN block SET STORAGE EXTERNAL;
 
--- Takes every partition for a process, if nobody's lease holds one; returns who holds one otherwise. Locks in the
--- order of the numbers, so that two who want them wait for each other.
+-- Takes every partition for a process, if nobody's lease holds one; returns who holds one otherwise. Who only waits locks
+-- nothing.
 CREATE FUNCTION dispatch.acquire(by uuid, by_name text, lease interval) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     holder text;
 BEGIN
-    PERFORM 1 FROM dispatch.partition ORDER BY number FOR UPDATE;
     SELECT n.name INTO holder
-    FROM dispatch.node n JOIN dispatch.partition p ON p.owner = n.token
-    WHERE n.token <> by AND n.lease_until >= clock_timestamp()
+    FROM dispatch.node n
+    WHERE n.lease_until >= clock_timestamp() AND n.token IN (SELECT owner FROM dispatch.partition)
+    LIMIT 1;
+    IF holder IS NOT NULL THEN
+        RETURN holder;
+    END IF;
+    -- In the order of the numbers, as everybody locks them; and the lease, which may be renewed at this moment.
+    PERFORM 1 FROM dispatch.partition ORDER BY number FOR UPDATE;
+    PERFORM 1 FROM dispatch.node ORDER BY token FOR UPDATE;
+    SELECT n.name INTO holder
+    FROM dispatch.node n
+    WHERE n.lease_until >= clock_timestamp() AND n.token IN (SELECT owner FROM dispatch.partition)
     LIMIT 1;
     IF holder IS NOT NULL THEN
         RETURN holder;
     END IF;
     -- Whoever had them renews nothing any more.
-    DELETE FROM dispatch.node WHERE lease_until < clock_timestamp() OR token = by;
+    DELETE FROM dispatch.node;
     INSERT INTO dispatch.node VALUES (by, by_name, clock_timestamp() + lease);
-    -- Asked twice, it is the same acquisition.
-    UPDATE dispatch.partition SET owner = by, epoch = epoch + 1, last_commit = 0 WHERE owner IS DISTINCT FROM by;
+    UPDATE dispatch.partition SET owner = by, epoch = epoch + 1, last_commit = 0;
     RETURN NULL;
 END
 $$;
 
--- Notes a commit in the partitions that it touches, or fails: if they are another's, or if it was done before.
+-- Notes a commit in the partitions that it touches, or fails: if they are another's (DF001), or if it is not the next one
+-- there (DF002): done before, or of a database that has lost the one before it.
 CREATE FUNCTION dispatch.fence(by uuid, touched smallint[], commit_number bigint, new_newest bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     found integer;
+    last bigint;
 BEGIN
     -- What is acknowledged is on the disk, whatever this database does for others.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
+    PERFORM 1 FROM dispatch.partition WHERE number = ANY (touched) ORDER BY number FOR UPDATE;
+    SELECT max(p.last_commit) INTO last
+    FROM dispatch.partition p WHERE (p.number = 16) = (16 = ANY (touched));
+    IF last IS DISTINCT FROM commit_number - 1 THEN
+        RAISE EXCEPTION 'the last commit here is number %', last USING ERRCODE = 'DF002';
+    END IF;
     UPDATE dispatch.partition
     SET last_commit = commit_number, newest = greatest(newest, new_newest)
-    WHERE number = ANY (touched) AND owner = by AND last_commit < commit_number;
+    WHERE number = ANY (touched) AND owner = by;
     GET DIAGNOSTICS found = ROW_COUNT;
     IF found <> cardinality(touched) THEN
-        RAISE EXCEPTION 'not the owner, or done before' USING ERRCODE = 'DF001';
+        RAISE EXCEPTION 'not the owner' USING ERRCODE = 'DF001';
     END IF;
 END
 $$;
@@ -143,27 +164,40 @@ END
 $$;
 
 -- The last chunk that does not begin behind an entry, and those that follow, until they are some bytes: whole
--- chunks, and two at least.
+-- chunks, and two at least. Some rows at a time: a plan for all that follow would sort the table.
 CREATE FUNCTION dispatch.chunks(from_entry bigint, bytes bigint) RETURNS SETOF dispatch.journal
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     part dispatch.journal;
-    at bigint;
+    at bigint := (SELECT j.first FROM dispatch.journal j WHERE j.first <= from_entry ORDER BY j.first DESC LIMIT 1);
+    behind_first bigint := coalesce(at, from_entry);
+    behind_partition smallint := -1;
     begun integer := 0;
     room bigint := bytes;
+    rows_read integer;
 BEGIN
-    FOR part IN
-        SELECT * FROM dispatch.journal
-        WHERE first >= coalesce((SELECT max(first) FROM dispatch.journal WHERE first <= from_entry), from_entry)
-        ORDER BY first, partition
+    at := NULL;
     LOOP
-        IF at IS DISTINCT FROM part.first THEN
-            EXIT WHEN room <= 0 AND begun >= 2;
-            at := part.first;
-            begun := begun + 1;
-        END IF;
-        room := room - octet_length(part.entries);
-        RETURN NEXT part;
+        rows_read := 0;
+        FOR part IN
+            SELECT * FROM dispatch.journal j
+            WHERE (j.first, j.partition) > (behind_first, behind_partition)
+            ORDER BY j.first, j.partition LIMIT 64
+        LOOP
+            rows_read := rows_read + 1;
+            IF at IS DISTINCT FROM part.first THEN
+                IF room <= 0 AND begun >= 2 THEN
+                    RETURN;
+                END IF;
+                at := part.first;
+                begun := begun + 1;
+            END IF;
+            room := room - octet_length(part.entries);
+            behind_first := part.first;
+            behind_partition := part.partition;
+            RETURN NEXT part;
+        END LOOP;
+        EXIT WHEN rows_read < 64;
     END LOOP;
 END
 $$;
