@@ -91,8 +91,11 @@ impl CallExecutor for Dispatcher {
             // A read may wait for the disk. Several share a thread: the way there and back costs
             // more than a read does.
             self.runtime.spawn_blocking(move || {
-                for (mut order, busy) in some {
-                    match this.read(WorkflowId(order.attempt.workflow)) {
+                let ids: Vec<_> =
+                    some.iter().map(|(order, _)| WorkflowId(order.attempt.workflow)).collect();
+                let records = this.read_all(&ids);
+                for ((mut order, busy), record) in some.into_iter().zip(records) {
+                    match record {
                         Ok(record) => {
                             order.record = record;
                             this.spawn(order, Arc::clone(&routes), busy);
@@ -293,6 +296,14 @@ impl Dispatcher {
                 );
                 Err(not_sent("its sender's account could not be read"))
             }
+        }
+    }
+
+    /// The records of some workflows, read at once; one that cannot be read spoils no other.
+    fn read_all(&self, ids: &[WorkflowId]) -> Vec<Result<Option<Arc<Record>>, SendResult>> {
+        match self.reader.records(ids) {
+            Ok(records) => records.into_iter().map(Ok).collect(),
+            Err(_) => ids.iter().map(|id| self.read(*id)).collect(),
         }
     }
 

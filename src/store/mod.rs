@@ -252,6 +252,14 @@ pub trait Reader: Send + Sync {
     /// If the store cannot be read.
     fn record(&self, id: WorkflowId) -> Result<Option<Arc<Record>>, StoreError>;
 
+    /// The same of several, in their order, with as few questions to whatever keeps the bytes as may be.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    fn records(&self, ids: &[WorkflowId]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        ids.iter().map(|id| self.record(*id)).collect()
+    }
+
     /// The workflow's state, open or ended.
     ///
     /// # Errors

@@ -96,6 +96,9 @@ struct BenchArgs {
     /// disk in question, and not in memory as some systems' /tmp.
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     folder: PathBuf,
+    /// Has the service keep its workflows in this PostgreSQL: how it is connected to. The database should be empty.
+    #[arg(long, value_name = "CONNECTION")]
+    postgres: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -176,7 +179,10 @@ async fn run(args: BenchArgs) -> Result<(), CommandFailure> {
             }
             Server::elsewhere(&args.folder, receipts.clone(), peer_pids.clone())?
         }
-        _ => Server::start(&args.folder, provider.address, args.route_concurrency).await?,
+        _ => {
+            let store = args.postgres.as_deref();
+            Server::start(&args.folder, store, provider.address, args.route_concurrency).await?
+        }
     };
     let routes = routes(&server).map_err(|ConfigError(text)| CommandFailure::new(text))?;
     let report = Report::new(args.scenario.name());

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tonic::{service::interceptor::InterceptedService, transport::Endpoint};
 
 use super::usage::{self, Usage};
@@ -41,9 +42,11 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts one whose messages go to `provider`, with its data in a new folder under `within`.
+    /// Starts one whose messages go to `provider`, with its data in a new folder under `within`, or in the `postgres` that
+    /// this connects to.
     pub(super) async fn start(
         within: &Path,
+        postgres: Option<&str>,
         provider: SocketAddr,
         route_concurrency: u32,
     ) -> Result<Server, CommandFailure> {
@@ -51,9 +54,10 @@ impl Server {
             CommandFailure::new(format!("cannot make a folder in {}: {error}", within.display()))
         })?;
         let secret = uuid::Uuid::new_v4().simple().to_string();
-        std::fs::write(folder.config(), config(provider, &secret, route_concurrency)).map_err(
-            |error| CommandFailure::new(format!("cannot write a configuration: {error}")),
-        )?;
+        let text = config(provider, &secret, route_concurrency, postgres);
+        std::fs::write(folder.config(), text).map_err(|error| {
+            CommandFailure::new(format!("cannot write a configuration: {error}"))
+        })?;
         let mut server = Server {
             child: None,
             pids: Vec::new(),
@@ -107,6 +111,7 @@ impl Server {
             .arg(self.folder.data())
             .args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--internal-http", "127.0.0.1:0"])
+            .env(MASTER_KEY, BASE64_STANDARD.encode([7; 32]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -175,15 +180,24 @@ impl Server {
     }
 }
 
-fn config(provider: SocketAddr, secret: &str, concurrency: u32) -> String {
+fn config(provider: SocketAddr, secret: &str, concurrency: u32, postgres: Option<&str>) -> String {
+    let (store, access) = match postgres {
+        Some(connection) => (
+            format!("kind = \"postgres\"\nconnection = {}", toml::Value::from(connection)),
+            format!("[access]\nmaster_key = \"env:{MASTER_KEY}\""),
+        ),
+        None => (String::new(), String::new()),
+    };
     format!(
         r#"
 [store]
 ballast_mib = 0
+{store}
 [engine]
 recovery_grace_s = 0
 [log]
 level = "warn"
+{access}
 [[access.keys]]
 id = "{API_KEY}"
 secret = "{secret}"
@@ -206,6 +220,9 @@ concurrency = {concurrency}
 "#
     )
 }
+
+/// Where the service finds the master key of what it keeps in a database.
+const MASTER_KEY: &str = "DISPATCH_BENCH_MASTER_KEY";
 
 #[derive(Debug, PartialEq)]
 struct Banner {
@@ -260,6 +277,8 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
+    use dispatch::config::{Config, StoreKind};
+
     use super::*;
 
     #[test]
@@ -275,9 +294,12 @@ mod tests {
     #[test]
     fn the_configuration_is_one_that_the_service_takes() {
         let provider = SocketAddr::from(([127, 0, 0, 1], 9));
-        let config = dispatch::config::Config::parse(&config(provider, "a secret", 256)).unwrap();
-        assert_eq!(config.routes.len(), 2);
-        assert_eq!(config.store.kind, dispatch::config::StoreKind::Sled);
+        let connection = "host=/tmp user=\"a b\" dbname=x";
+        for (postgres, kind) in [(None, StoreKind::Sled), (Some(connection), StoreKind::Postgres)] {
+            let config = Config::parse(&config(provider, "a secret", 256, postgres)).unwrap();
+            assert_eq!(config.routes.len(), 2);
+            assert_eq!(config.store.kind, kind);
+        }
     }
 
     #[test]

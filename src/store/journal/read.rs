@@ -455,6 +455,24 @@ impl Reader for JournalReader {
         })
     }
 
+    fn records(&self, ids: &[WorkflowId]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        let ends = self.all_ends(ids)?;
+        let there =
+            ids.iter().zip(&ends).filter_map(|(id, ends)| Some(place(*id, ends.as_ref()?.first)));
+        let there: Vec<_> = there.collect();
+        // What was moved meanwhile is not there, or cannot be read: then it is looked for by itself.
+        let found = self.records_at(&there).unwrap_or_else(|_| vec![None; there.len()]);
+        let mut found = found.into_iter();
+        let records = ids.iter().zip(&ends).map(|(id, ends)| {
+            let there = ends.and_then(|_| found.next().flatten());
+            match there.filter(|record| record.id == *id) {
+                None if ends.is_some() => self.record(*id),
+                there => Ok(there),
+            }
+        });
+        records.collect()
+    }
+
     fn workflow(&self, id: WorkflowId) -> Result<Option<Workflow>, StoreError> {
         if let Some(open) = self.active().state(id)? {
             return Ok(Some(open));

@@ -383,6 +383,13 @@ fn states_of_many_are_loaded_with_few_questions() {
         assert!(one_by_one[100].is_none() && one_by_one.iter().flatten().count() == 100);
         let asked = backend.take_asked();
         assert!(asked <= 12, "{asked} questions for 100 workflows of two transitions");
+        let reader = store.reader();
+        let one_by_one: Vec<_> = ids.iter().map(|id| reader.record(*id).unwrap()).collect();
+        backend.take_asked();
+        assert_eq!(reader.records(&ids).unwrap(), one_by_one);
+        assert_eq!(one_by_one.iter().flatten().count(), 100);
+        let asked = backend.take_asked();
+        assert!(asked <= 4, "{asked} questions for the records of 100 workflows");
     }
 }
 

@@ -173,8 +173,7 @@ impl Backend for PostgresBackend {
     }
 
     fn get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        const ASK: &str = "SELECT stored.value FROM unnest($1) WITH ORDINALITY AS wanted (key, number) \
-                           LEFT JOIN dispatch.index_row stored ON stored.key = wanted.key ORDER BY wanted.number";
+        const ASK: &str = "SELECT * FROM dispatch.index_values($1)";
         self.rows(ASK, &[(&keys, Type::BYTEA_ARRAY)], |row| {
             Ok(row.try_get::<_, Option<Vec<u8>>>(0)?.map(Bytes::from))
         })
