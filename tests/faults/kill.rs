@@ -157,7 +157,7 @@ async fn lives(program: Program, rounds: u64, mut dice: Dice) -> (Kept, Kills) {
 
     let server = place.start().await;
     let promised = std::mem::take(&mut *promised.lock().unwrap());
-    let kept = oracle::check(&server.client().await, &provider, promised, seen).await;
+    let kept = oracle::check(&server.client().await, || provider.sent(), promised, seen).await;
     assert!(kept.acknowledged > rounds, "there was too little to lose: {kept:?}");
     assert_eq!(server.terminate().await, Some(0));
     stop.cancel();

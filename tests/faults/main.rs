@@ -9,6 +9,7 @@
 //! | virtual hours of the soak with retention | `DISPATCH_SOAK_HOURS` | 6 |
 //! | workflows a virtual hour in it | `DISPATCH_SOAK_RATE` | 120 |
 //! | seconds of the soak with kills | `DISPATCH_SOAK_S` | 6 |
+//! | workflows while processes on one PostgreSQL take over from each other | `DISPATCH_TAKEOVER_LIVES` | 300 |
 //! | the seed of all that is random | `DISPATCH_SEED` | of the time |
 //!
 //! `shim.c` stands between the program and the C library; it needs Linux and a C compiler. A wall clock
@@ -39,5 +40,6 @@ mod shim;
 mod signals;
 mod soak;
 mod space;
+mod takeover;
 mod wall;
 mod world;

@@ -15,7 +15,7 @@ use dispatch::{
         CreateWorkflowRequest, Event, EventKind, ListWorkflowsRequest, Workflow, WorkflowState,
     },
 };
-use dispatch_sandbox::SimulatedProvider;
+use dispatch_sandbox::SentMessage;
 use futures_util::StreamExt;
 use tonic::Code;
 
@@ -95,11 +95,20 @@ pub async fn watch(client: &Client) -> Arc<Mutex<Vec<Event>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (watching, sees) = (client.clone(), Arc::clone(&seen));
     tokio::spawn(async move {
-        let see = |event| {
-            sees.lock().unwrap().push(event);
-            true
-        };
-        watching.watch(Watch::All, None, true, see).await
+        let mut resume_token = None;
+        // Whoever is away for a minute on a machine that is much too busy is asked again.
+        loop {
+            let from = resume_token.clone();
+            let see = |event: Event| {
+                resume_token = Some(event.resume_token.clone());
+                sees.lock().unwrap().push(event);
+                true
+            };
+            match watching.watch(Watch::All, from, true, see).await {
+                Err(status) if is_outage(status.code()) => {}
+                ended => return println!("nobody watches any more: {ended:?}"),
+            }
+        }
     });
     let begun = eventually(Duration::from_secs(10), || async {
         client.create(request("", messenger_sms("the first"))).await.unwrap();
@@ -110,10 +119,14 @@ pub async fn watch(client: &Client) -> Arc<Mutex<Vec<Event>>> {
     seen
 }
 
-/// Checks every row of the crash contract once everything has ended.
+fn is_outage(code: Code) -> bool {
+    [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal].contains(&code)
+}
+
+/// Checks every row of the crash contract once everything has ended. `sent`: what the provider has sent by now.
 pub async fn check(
     client: &Client,
-    provider: &SimulatedProvider,
+    sent: impl Fn() -> Vec<SentMessage>,
     promised: Promised,
     seen: Arc<Mutex<Vec<Event>>>,
 ) -> Kept {
@@ -134,8 +147,8 @@ pub async fn check(
             None => kept.unacknowledged_kept += u64::from(again.already_existed),
         }
     }
-    let full = everything_ended(client, provider).await;
-    let sent = provider.sent();
+    let full = everything_ended(client, &sent).await;
+    let sent = sent();
     for (request_id, id) in &promised.created {
         assert!(full.contains_key(id), "the acknowledged workflow of {request_id} is lost");
     }
@@ -156,7 +169,7 @@ pub async fn check(
 /// Every workflow, once it has ended and every receipt of the provider's has come to it.
 async fn everything_ended(
     client: &Client,
-    provider: &SimulatedProvider,
+    sent: impl Fn() -> Vec<SentMessage>,
 ) -> BTreeMap<String, Workflow> {
     let full = Mutex::new(BTreeMap::new());
     let all = futures_util::stream::iter(all_ids(client).await);
@@ -173,7 +186,7 @@ async fn everything_ended(
     .await;
     // The provider told of every message that it was delivered, until it was heard.
     let mut told_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for message in provider.sent() {
+    for message in sent() {
         let attempt = message.attempt().expect("only this service sends");
         let id = attempt.workflow.hyphenated().to_string();
         told_of.entry(id).or_default().push(attempt.to_string());
@@ -245,7 +258,7 @@ fn timelines(workflows: &BTreeMap<String, Workflow>, promised: &Promised) {
 fn sends(
     workflows: &BTreeMap<String, Workflow>,
     promised: &Promised,
-    sent: &[dispatch_sandbox::SentMessage],
+    sent: &[SentMessage],
     kept: &mut Kept,
 ) {
     let mut by_attempt: BTreeMap<String, u32> = BTreeMap::new();
@@ -328,15 +341,24 @@ async fn stream(workflows: &BTreeMap<String, Workflow>, seen: &Arc<Mutex<Vec<Eve
         async move { is_so }
     })
     .await;
-    assert!(all_seen, "the stream has a gap or a repeat, in {unseen:?}");
+    let of = |id: &String| {
+        let seen = seen.lock().unwrap();
+        let seen: Vec<_> =
+            seen.iter().filter(|it| it.workflow_id == *id).map(|it| it.sequence).collect();
+        (id.clone(), seen, workflows[id].timeline.len())
+    };
+    let unseen: Vec<_> = unseen.iter().map(of).collect();
+    assert!(all_seen, "the stream has a gap or a repeat (seen, and told of): {unseen:?}");
     seen.lock().unwrap().len() as u64
 }
 
-fn timeline(workflow: &Workflow) -> Vec<(u32, String)> {
+/// What is told of a workflow: each event's number and sentence.
+pub fn timeline(workflow: &Workflow) -> Vec<(u32, String)> {
     workflow.timeline.iter().map(|event| (event.sequence, event.description.clone())).collect()
 }
 
-fn millis(event: &Event) -> i64 {
+/// When it was, in milliseconds since 1970.
+pub fn millis(event: &Event) -> i64 {
     let time = event.time.unwrap();
     time.seconds * 1000 + i64::from(time.nanos) / 1_000_000
 }

@@ -14,13 +14,16 @@ use std::{
 
 use dispatch::client::Client;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
     net::TcpListener,
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
     task::JoinHandle,
 };
 
-use crate::{shim::Faults, world::credential};
+use crate::{
+    shim::Faults,
+    world::{credential, eventually},
+};
 
 /// How long anything that must come may take: a process that hangs is a finding.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -54,6 +57,15 @@ pub struct Server {
     pub internal_http: SocketAddr,
     said: Arc<Mutex<String>>,
     listening: Vec<JoinHandle<()>>,
+}
+
+/// A process that does not serve yet.
+pub struct Starting {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    said: Arc<Mutex<String>>,
+    errors: JoinHandle<()>,
+    ports: (SocketAddr, SocketAddr),
 }
 
 /// How a process ended.
@@ -94,6 +106,11 @@ impl Place {
         environment: Vec<(&'static str, String)>,
         flags: &[&str],
     ) -> Result<Server, Ended> {
+        self.begin(environment, flags).serves(TIMEOUT).await
+    }
+
+    /// Starts a process, and does not wait until it serves.
+    pub fn begin(&self, environment: Vec<(&'static str, String)>, flags: &[&str]) -> Starting {
         let mut command = match self.program {
             Program::Real => Command::new(env!("CARGO_BIN_EXE_dispatch")),
             Program::Honouring => Command::new(std::env::current_exe().unwrap()),
@@ -115,8 +132,21 @@ impl Place {
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let errors = tokio::spawn(hear(child.stderr.take().unwrap(), Arc::clone(&said)));
+        Starting { child, lines, said, errors, ports: (self.grpc, self.http) }
+    }
+}
+
+impl Starting {
+    /// Waits until it says so on its standard error.
+    pub async fn says(&self, what: &str) -> bool {
+        eventually(TIMEOUT, || async { self.said.lock().unwrap().contains(what) }).await
+    }
+
+    /// Waits until it serves, for so long and for as long as it gets no processor; `Err` if it ends before.
+    pub async fn serves(self, patience: Duration) -> Result<Server, Ended> {
+        let Starting { child, mut lines, said, errors, ports } = self;
         let greeting = async {
             let mut grpc = None;
             while let Ok(Some(line)) = lines.next_line().await {
@@ -132,12 +162,12 @@ impl Place {
             }
             None
         };
-        let greeted = greeted(greeting, child.id()).await.unwrap_or_else(|| {
+        let greeted = greeted(greeting, child.id(), patience).await.unwrap_or_else(|| {
             let said = said.lock().unwrap();
             panic!("it neither serves nor ends; threads:\n{}it said:\n{said}", threads(child.id()))
         });
         let Some((grpc, internal_http)) = greeted else {
-            let (grpc, internal_http) = (self.grpc, self.http);
+            let (grpc, internal_http) = ports;
             let server = Server { child, grpc, internal_http, said, listening: vec![errors] };
             return Err(server.ended().await);
         };
@@ -152,9 +182,14 @@ impl Server {
         Client::connect(format!("http://{}", self.grpc)).await.unwrap().with(credential())
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Kills it; says whether it had ended by itself.
     pub async fn kill(mut self) -> bool {
-        let had_ended = self.child.try_wait().unwrap().is_some();
+        let had_ended = self.has_ended();
         if !had_ended {
             self.child.start_kill().unwrap();
         }
@@ -198,14 +233,18 @@ impl Server {
 }
 
 /// What a start says in its time, in which waiting for a processor does not count.
-async fn greeted<T>(greeting: impl Future<Output = T>, process: Option<u32>) -> Option<T> {
+async fn greeted<T>(
+    greeting: impl Future<Output = T>,
+    process: Option<u32>,
+    patience: Duration,
+) -> Option<T> {
     let (began, mut greeting) = (Instant::now(), pin!(greeting));
     loop {
         let heard = tokio::time::timeout(Duration::from_secs(1), &mut greeting).await;
         if let Ok(heard) = heard {
             return Some(heard);
         }
-        if began.elapsed() > TIMEOUT + starved(process).min(STARVED_MOST) {
+        if began.elapsed() > patience + starved(process).min(STARVED_MOST) {
             return None;
         }
     }

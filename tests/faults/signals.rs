@@ -63,7 +63,7 @@ async fn sigterm_under_load_drains_and_loses_nothing() {
     assert_eq!(server.terminate().await, Some(0));
     let promised = load.end().await;
     let server = place.start().await;
-    let kept = oracle::check(&server.client().await, &provider, promised, seen).await;
+    let kept = oracle::check(&server.client().await, || provider.sent(), promised, seen).await;
     assert!(kept.acknowledged > 10, "{kept:?}");
     // Whatever was out was waited for: no outcome is unknown.
     assert_eq!(kept.unknown, 0, "{kept:?}");
@@ -121,7 +121,7 @@ async fn a_process_that_stood_still_is_late_and_loses_nothing() {
     server.signal("CONT");
     tokio::time::sleep(Duration::from_millis(300)).await;
     let promised = load.end().await;
-    let kept = oracle::check(&server.client().await, &provider, promised, seen).await;
+    let kept = oracle::check(&server.client().await, || provider.sent(), promised, seen).await;
     assert!(kept.acknowledged > 10, "{kept:?}");
     println!("stopped for {pause:?}: {kept:?}");
     assert_eq!(server.terminate().await, Some(0));

@@ -281,7 +281,7 @@ async fn hours_with_kills_lose_nothing_and_leak_nothing() {
     // It serves: the first answer does not wait for what the kills left behind.
     client.create(request("the-last", messenger_sms("the last"))).await.unwrap();
     let promised = std::mem::take(&mut *promised.lock().unwrap());
-    let kept = oracle::check(&client, &provider, promised, seen).await;
+    let kept = oracle::check(&client, || provider.sent(), promised, seen).await;
     assert_eq!(server.terminate().await, Some(0));
     stop.cancel();
     report::row(&report::Tried {

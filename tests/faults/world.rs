@@ -86,13 +86,18 @@ pub async fn provider_that(
     idempotent_for: Option<Duration>,
     stop: &CancellationToken,
 ) -> (Arc<SimulatedProvider>, SocketAddr) {
+    let script = script.parse().unwrap();
+    let config = ProviderConfig { default_script: script, idempotent_for, ..Default::default() };
+    provider_of(config, stop).await
+}
+
+/// One as it is configured, with a long memory.
+pub async fn provider_of(
+    config: ProviderConfig,
+    stop: &CancellationToken,
+) -> (Arc<SimulatedProvider>, SocketAddr) {
     let clock = Arc::new(SystemClock::new());
-    let config = ProviderConfig {
-        default_script: script.parse().unwrap(),
-        idempotent_for,
-        log_limit: 4_000_000,
-        ..ProviderConfig::default()
-    };
+    let config = ProviderConfig { log_limit: 4_000_000, ..config };
     let provider = Arc::new(SimulatedProvider::new(clock, config));
     let server = ServerConfig {
         api_key: "abcd1234".to_owned(),

@@ -228,6 +228,41 @@ fn a_late_row_follows_the_closing_row(mut driver: Driver) {
     assert!(matches!(driver.timeline(id).last().unwrap().facts[..], [Fact::LateStatus { .. }]));
 }
 
+/// A cancel and two receipts that meet in one batch: the row of an ended workflow is written with each.
+fn a_batch_may_tell_of_a_workflow_more_than_once(mut driver: Driver) {
+    let id = driver.create(1, "one");
+    driver.accept(id);
+    let reached = |status| {
+        let update = Update::plain(status, None);
+        Event::Update { attempt: 1, update, up_since: UnixMillis(0) }
+    };
+    let mut state = driver.store.load(id).unwrap().unwrap();
+    let at = driver.at();
+    let mut change = |event| {
+        let expected = state.sequence;
+        let facts = machine::handle(&mut state, at, event, &OneRoute);
+        Change {
+            record: None,
+            tenant: Arc::from("default"),
+            at,
+            expected,
+            messages: named(id, &facts, at),
+            facts,
+            state: state.clone(),
+        }
+    };
+    let changes =
+        [Event::Cancel, reached(Status::Delivered), reached(Status::Read)].map(&mut change).into();
+    driver.rows.extend(driver.store.commit(ChangeSet { changes, ..ChangeSet::default() }).unwrap());
+    assert_eq!(driver.timeline(id), driver.remembered(id));
+    assert_eq!(driver.store.load(id).unwrap(), Some(state));
+    // What is held and let go of at once is not there.
+    let (hold_receipts, release_receipts) = (vec![parked(1)], vec![1]);
+    let both = ChangeSet { hold_receipts, release_receipts, ..ChangeSet::default() };
+    driver.store.commit(both).unwrap();
+    assert!(driver.store.reader().held_receipts().unwrap().is_empty());
+}
+
 fn deadlines_come_in_order_and_move(mut driver: Driver) {
     let ids: Vec<_> = (1..=5).map(|number| driver.create(number, "x")).collect();
     for id in &ids {
@@ -656,6 +691,7 @@ suite!(
     what_was_committed_is_told,
     what_no_open_workflow_has_any_more_is_forgotten,
     a_late_row_follows_the_closing_row,
+    a_batch_may_tell_of_a_workflow_more_than_once,
     deadlines_come_in_order_and_move,
     requests_and_messages_are_found,
     conversations_are_found_newest_first,

@@ -93,6 +93,38 @@ fn who_was_taken_over_from_writes_nothing_more() {
     assert_all_there(&second);
 }
 
+/// Its next commit has the very number that is the next one there.
+#[test]
+fn who_was_taken_over_from_writes_nothing_under_the_next_number_either() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.database();
+    let last = || -> u64 {
+        let last = "SELECT max(last_commit) FROM dispatch.partition WHERE number < 16";
+        cluster.answer(&database, last).unwrap().parse().unwrap()
+    };
+    let mut first = Driver::new(open_database(&database));
+    first.create(1, "x");
+    let done = last();
+    let gone = "UPDATE dispatch.node SET lease_until = clock_timestamp() - interval '1 s'";
+    assert!(cluster.answer(&database, gone).is_some());
+    let mut second = Driver::new(open_database(&database));
+    second.rows.clone_from(&first.rows);
+    second.now = first.now;
+    for number in 2..2 + u128::from(done) {
+        second.create(number, "y");
+    }
+    assert_eq!(last(), done);
+    let receipt = ChangeSet { hold_receipts: vec![parked(9)], ..ChangeSet::default() };
+    let refused = first.store.commit(receipt);
+    assert!(
+        matches!(&refused, Err(StoreError::Database(why)) if why.contains("taken over")),
+        "{refused:?}"
+    );
+    second.create(100, "z");
+    assert_eq!(second.store.reader().held_receipts().unwrap(), []);
+    assert_all_there(&second);
+}
+
 /// A replica that lacked the last commits took the database's place.
 #[test]
 fn a_database_that_forgets_while_somebody_is_active_gets_no_gap() {
@@ -146,10 +178,11 @@ fn who_waits_disturbs_nobody_and_gives_up_when_it_is_told_to() {
                 scope.spawn(move || options.open_unless(&|| is_over.load(Ordering::Relaxed)))
             })
             .collect();
+        let over = OverAtTheEnd(&is_over);
         for number in 1..=300 {
             driver.create(number, "x");
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         for waiting in waiting {
             assert!(waiting.join().unwrap().unwrap().is_none());
         }
@@ -157,6 +190,15 @@ fn who_waits_disturbs_nobody_and_gives_up_when_it_is_told_to() {
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(cluster.answer(&database, deadlocks).as_deref(), Some("0"));
     assert_all_there(&driver);
+}
+
+/// Says that it is over when it goes, also with a panic: else whoever looks at it would never end.
+struct OverAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for OverAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Ends every connection again and again, until it is told to stop.
@@ -174,8 +216,9 @@ fn disturb<T>(cluster: &Cluster, database: &str, work: impl FnOnce() -> T) -> (T
             }
             ended
         });
+        let over = OverAtTheEnd(&is_over);
         let done = work();
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         (done, disturbing.join().unwrap())
     })
 }
