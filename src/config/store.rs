@@ -60,7 +60,7 @@ impl StoreConfig {
         match (self.kind, self.connection.is_empty()) {
             (StoreKind::Postgres, true) => wrong(
                 "store.connection is missing: say where the database is, for example \
-                 \"host=db user=dispatch dbname=dispatch\", or env:NAME or file:/path if it has a password",
+                 \"host=localhost user=dispatch dbname=dispatch\", or env:NAME or file:/path if it has a password",
             ),
             (StoreKind::Sled | StoreKind::Memory, false) => wrong(
                 "store.connection is for store.kind = \"postgres\" alone: remove one, or change the other",

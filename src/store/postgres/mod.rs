@@ -18,6 +18,7 @@ mod settings;
 
 use std::{
     fmt,
+    net::IpAddr,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -25,7 +26,7 @@ use std::{
 use bytes::Bytes;
 use tokio_postgres::{
     Config, Row,
-    config::SslMode,
+    config::{Host, SslMode},
     types::{ToSql, Type},
 };
 
@@ -75,22 +76,34 @@ impl PostgresOptions {
                 "store.connection: {why}; say for example \"host=localhost user=dispatch dbname=dispatch\""
             ))
         };
-        let config: Config = self.connection.parse().map_err(|error: tokio_postgres::Error| {
-            // It names what is wrong, and never a value.
-            wrong(
-                std::error::Error::source(&error)
-                    .map_or_else(|| error.to_string(), ToString::to_string),
-            )
+        // What the parser says may quote a part of a password.
+        let config: Config = self.connection.parse().map_err(|_| {
+            wrong("it cannot be read: write name=value, with quotes around a value with a space, or a URL".to_owned())
         })?;
         if config.get_hosts().is_empty() {
             return Err(wrong("it names no host".to_owned()));
         }
         match config.get_ssl_mode() {
-            SslMode::Disable | SslMode::Prefer => Ok(config),
+            SslMode::Disable => Ok(config),
+            SslMode::Prefer if config.get_hosts().iter().all(is_this_machine) => Ok(config),
+            SslMode::Prefer => Err(wrong(
+                "TLS to the database is not spoken yet, and others could read what goes to another machine: use a \
+                 tunnel, or say sslmode=disable if the network between is yours alone"
+                    .to_owned(),
+            )),
             _ => Err(wrong(
                 "TLS to the database is not spoken yet: use a tunnel, or sslmode=disable"
                     .to_owned(),
             )),
+        }
+    }
+}
+
+fn is_this_machine(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         }
     }
 }
@@ -262,5 +275,40 @@ impl Backend for PostgresBackend {
     /// What the database has room for is not known here.
     fn free_bytes(&self) -> Option<u64> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(connection: &str) -> Option<String> {
+        let (connection, name) = (connection.to_owned(), String::new());
+        let options = PostgresOptions { connection, connections: 8, name };
+        options.config().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_goes_in_clear_to_another_machine_unasked() {
+        for connection in [
+            "host=/run/postgresql dbname=x",
+            "host=localhost user=a",
+            "postgres://a@127.0.0.1/x",
+            "host=::1",
+            "host=db user=a sslmode=disable",
+        ] {
+            assert_eq!(problem(connection), None, "{connection}");
+        }
+        for connection in ["host=db user=a", "host=localhost,db", "postgres://a@10.0.0.1/x"] {
+            assert!(problem(connection).unwrap().contains("sslmode=disable"), "{connection}");
+        }
+        assert!(problem("host=db sslmode=require").unwrap().contains("not spoken yet"));
+        assert!(problem("user=a").unwrap().contains("names no host"));
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_in_an_error() {
+        let told = problem("host=db password=one two=three").unwrap();
+        assert!(told.contains("cannot be read") && !told.contains("two") && !told.contains("one "));
     }
 }

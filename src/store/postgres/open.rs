@@ -70,9 +70,7 @@ impl PostgresOptions {
         let store = JournalStore::new(backend, settings, incarnation, clock, rebuilt)?;
         Ok(Some((store, Arc::new(keys))))
     }
-}
 
-impl PostgresOptions {
     /// The database, with its tables, once this process owns it.
     fn own(&self, is_given_up: &dyn Fn() -> bool) -> Result<Option<PostgresBackend>, StoreError> {
         if self.connections < Connections::FEWEST {
